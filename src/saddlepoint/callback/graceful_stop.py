@@ -16,7 +16,7 @@ from saddlepoint.callback.periodic import RunState
 from saddlepoint.error import Stopped, ending_signals
 from saddlepoint.game.game import Game
 
-DUPLICATE_SIGNAL_WINDOW = 2.0  # seconds; torchrun and our launcher repeat a signal that a scheduler has sent to a rank
+DUPLICATE_SIGNAL_WINDOW = 2.0  # seconds; torchrun and launcher=local repeat a signal that a rank already has
 
 
 class GracefulStop(pl.Callback):

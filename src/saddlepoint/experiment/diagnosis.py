@@ -121,7 +121,7 @@ def _check_data(name: str, needed: bool = False) -> CheckResult:
                     name, "missing", False, f"downloaded on first use; or set data.root, because {reason}"
                 )
             return CheckResult(
-                name, "missing", False, f"it cannot be downloaded; set data.root, because {reason}", needed
+                name, "missing", False, f"it cannot be downloaded; set the folder of its files: {reason}", needed
             )
         data.prepare_data()
         if isinstance(data, ImageFolder):

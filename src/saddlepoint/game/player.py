@@ -104,9 +104,8 @@ class Player(nn.Module):
         ones, but the game must be bit for bit that without the term.
         """
         losses: dict[str, Tensor] = {}
-        zero = torch.zeros(
-            (), device=turn.batch.x.device, requires_grad=True
-        )  # a leaf, so that backward() works and gives no weight a gradient
+        # a leaf, so that backward() works and gives no weight a gradient
+        zero = torch.zeros((), device=turn.batch.x.device, requires_grad=True)
         if self.objective is not None:
             weight, keys = value_at(self.weight, turn.images), self.adversarial_keys
             losses = self.adversarial_losses(turn, weight) if weight != 0 else dict.fromkeys(keys, zero)

@@ -27,7 +27,7 @@ from saddlepoint.sweep.trial import build_starter, images_between_scores, trial_
 from saddlepoint.sweep.trial_table import TrialTable
 from saddlepoint.sweep.worker import run_trials
 
-FRESH_SEED = 1000  # first of the seeds proposed for retraining the best trial; searches use smaller seeds
+FRESH_SEED = 1000  # first of the seeds proposed for retraining the best trial; searches usually use smaller seeds
 # keys of data that define which reals are trained on, but not which reals a score uses
 TRAINING_DATA_KEYS = {"batch", "seed", "labels", "label_seed", "labelled_batch", "number", "reserved"}
 METRICS = (LOWER_IS_BETTER | HIGHER_IS_BETTER) - {"error"}  # a callback measures `error` during training
