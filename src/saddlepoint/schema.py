@@ -37,7 +37,7 @@ from pydantic_core import PydanticCustomError
 from saddlepoint.error import Mistake, did_you_mean
 
 TARGET = "_target_"
-SENTENCE = "sentence"  # key of a JSON schema: the message for an invalid value, instead of "<key> is a whole number"
+MESSAGE_KEY = "sentence"  # key of a JSON schema: the message for an invalid value, instead of "<key> is a whole number"
 FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 TENSOR = "Tensor"  # ignored in unions, as in torch's lr: float | Tensor: a config cannot contain one
 LISTS = (list, set, frozenset, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
@@ -95,28 +95,28 @@ SIMPLE_TYPES: dict[Any, Any] = {
 ORDER = [Flag, Integer, Number]  # members of a union that are tried first; text, which accepts integers too, is last
 
 
-def validate_value(kind: Any, value: Any, key: str) -> Any:
+def validate_value(type_: Any, value: Any, key: str) -> Any:
     """Return the value converted to its type: 1e6 to 1000000, yes to true, 0 to 0.0 for a float.
 
     Raises Mistake with `key` if the value is invalid.
     """
     try:
-        return type_adapter(kind).validate_python(value)
+        return type_adapter(type_).validate_python(value)
     except ValidationError as error:
         path, inner, required = _innermost(error, value)
         if path:
             key, value = ".".join([key, *path]), inner
-        schema = type_adapter(kind).json_schema()
+        schema = type_adapter(type_).json_schema()
         message = (
-            schema.get(SENTENCE)
-            or f"{key} is {required or _type_in_words(schema)}{'' if path else _hint(kind, value, key)}"
+            schema.get(MESSAGE_KEY)
+            or f"{key} is {required or _type_in_words(schema)}{'' if path else _hint(type_, value, key)}"
         )
         raise Mistake(f"{key}={format_value(value)}: {message}") from None
 
 
-def describe_type(kind: Any) -> str:
+def describe_type(type_: Any) -> str:
     """Return a type in words: "a whole number from 1 on or null"."""
-    return _type_in_words(type_adapter(kind).json_schema())
+    return _type_in_words(type_adapter(type_).json_schema())
 
 
 def format_value(value: Any) -> str:
@@ -137,14 +137,14 @@ def integer_from(least: int) -> Any:
     return Annotated[int, Strict(), Field(ge=least), BeforeValidator(_to_integer)]
 
 
-def nullable(kind: Any) -> Any:
+def nullable(type_: Any) -> Any:
     """Return the type that also accepts null."""
-    return kind | None
+    return type_ | None
 
 
 def invalid_message(sentence: str) -> WithJsonSchema:
-    """Return an annotation with the error message for invalid values."""
-    return WithJsonSchema({SENTENCE: sentence})
+    """Return an annotation with the whole message of `validate_value` for an invalid value."""
+    return WithJsonSchema({MESSAGE_KEY: sentence})
 
 
 @cache
@@ -163,18 +163,22 @@ def value_type(annotation: Any) -> Any:
     if origin is Annotated:
         return annotation
     if origin in (Union, types.UnionType):
-        types_in_union, kinds = {}, []
+        types_in_union, members = {}, []
         for arg in args:
             if arg is not type(None) and getattr(arg, "__name__", "") != TENSOR:
                 types_in_union[SIMPLE_TYPES[arg] if arg in SIMPLE_TYPES else value_type(arg)] = None
-        for kind in (*ORDER, *types_in_union, Text):  # text accepts integers too, so it is last
-            if kind in types_in_union and kind not in kinds and (kind != Text or len(kinds) == len(types_in_union) - 1):
-                kinds.append(kind)
-        if Integer in kinds and Number in kinds:  # 1.0 stays a float
-            kinds[kinds.index(Integer)] = Annotated[int, Strict()]
-        if kinds == [Number, Component]:
-            kinds = [NumberOrSchedule]
-        union: Any = kinds[0] if len(kinds) == 1 else Annotated[Union[*kinds], Field(union_mode="left_to_right")]
+        for type_ in (*ORDER, *types_in_union, Text):  # text accepts integers too, so it is last
+            if (
+                type_ in types_in_union
+                and type_ not in members
+                and (type_ != Text or len(members) == len(types_in_union) - 1)
+            ):
+                members.append(type_)
+        if Integer in members and Number in members:  # 1.0 stays a float
+            members[members.index(Integer)] = Annotated[int, Strict()]
+        if members == [Number, Component]:
+            members = [NumberOrSchedule]
+        union: Any = members[0] if len(members) == 1 else Annotated[Union[*members], Field(union_mode="left_to_right")]
         return union | None if type(None) in args else union
     if origin is Literal:
         return annotation
@@ -253,9 +257,9 @@ def _innermost(error: ValidationError, value: Any) -> tuple[list[str], Any, str 
 
 
 @cache
-def type_adapter(kind: Any) -> TypeAdapter[Any]:
+def type_adapter(type_: Any) -> TypeAdapter[Any]:
     """Return the cached validator of a type."""
-    return TypeAdapter(kind)
+    return TypeAdapter(type_)
 
 
 def _without_quotes(text: str) -> Any:
@@ -269,12 +273,12 @@ def _without_quotes(text: str) -> Any:
         return text
 
 
-def _hint(kind: Any, value: Any, key: str) -> str:
+def _hint(type_: Any, value: Any, key: str) -> str:
     """Return a correction of the value, "" if none can be guessed."""
-    schema = type_adapter(kind).json_schema()
+    schema = type_adapter(type_).json_schema()
     if isinstance(value, str) and _without_quotes(value) is not value and "type" in str(schema):
         try:
-            type_adapter(kind).validate_python(_without_quotes(value))
+            type_adapter(type_).validate_python(_without_quotes(value))
             return f", and in quotes this is text: {key}={value}"
         except ValidationError:
             return ""
@@ -362,16 +366,16 @@ def section_error(text: str) -> PydanticCustomError:
     return PydanticCustomError("part", "{text}", {"text": text})
 
 
-def replace_error(sentence: str) -> WrapValidator:
-    """Return an annotation that replaces the error of an invalid value by "<key>=<value> <sentence>"."""
+def with_error_message(sentence: str) -> WrapValidator:
+    """Return an annotation with which an invalid value raises ValueError: "<key>=<value> <sentence>"."""
 
-    def fit(value: Any, handler: Callable[[Any], Any]) -> Any:
+    def validate(value: Any, handler: Callable[[Any], Any]) -> Any:
         try:
             return handler(value)
         except ValidationError:
             raise ValueError(sentence) from None
 
-    return WrapValidator(fit)
+    return WrapValidator(validate)
 
 
 def to_mistake(error: ValidationError, source: str, sections: Collection[str] = ()) -> Mistake:

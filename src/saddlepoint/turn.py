@@ -125,7 +125,7 @@ def full_precision(x: Any) -> torch.autocast:
 
 @dataclass
 class Turn:
-    """Everything the losses of a turn may use. A side, such as turn["fake"], is made and judged once, at first access.
+    """Everything the losses of a turn may use. A side, such as turn["fake"], is computed once, at first access.
 
     All players of one group of `game.order` share a turn. Samples keep a graph to the weights of their makers only if
     one of these is among the movers. With a `player`, real and fake are the sides that the `sees` of this player maps
@@ -149,14 +149,14 @@ class Turn:
         """Return the side `name`. Raises Mistake if the game has no such side."""
         return self.side_sample(name if self.player is None else self.player.side_by_role.get(name, name))
 
-    def player_entry(self, entry: str) -> Any:
-        """Return an entry by the name that a term uses: real and fake stand for the sides that its player sees."""
-        head, dot, tail = entry.partition(".")
-        return self.entry((head if self.player is None else self.player.side_by_role.get(head, head)) + dot + tail)
+    def player_tensor(self, name: str) -> Any:
+        """Return `tensor(name)`, with real and fake replaced by the sides that the player's `sees` maps them to."""
+        head, dot, tail = name.partition(".")
+        return self.tensor((head if self.player is None else self.player.side_by_role.get(head, head)) + dot + tail)
 
-    def repeated_entry(self, entry: str, x: Tensor) -> Any:
-        """Return `player_entry(entry)` with a row per sample of x: N rows for k N samples are repeated k times."""
-        return _repeat_rows(self.player_entry(entry), x.shape[0])
+    def repeated_tensor(self, name: str, x: Tensor) -> Any:
+        """Return `player_tensor(name)` with a row per sample of x: N rows for k N samples are repeated k times."""
+        return _repeat_rows(self.player_tensor(name), x.shape[0])
 
     @property
     def real(self) -> Sample:
@@ -174,28 +174,31 @@ class Turn:
             self.samples[side] = self._make(side)
         return self.samples[side]
 
-    def has(self, name: str) -> bool:
-        """Whether the batch has the column that a side starts from."""
+    def has_data_for(self, name: str) -> bool:
+        """Whether the batch has the column that the side `name` starts from."""
         if name in self.samples:
             return True
         if name in self.sides:
-            return self.has(self.sides[name].of)
-        return self.columns.get(name, self.batch.x) is not None
+            return self.has_data_for(self.sides[name].of)
+        return self.batch_columns.get(name, self.batch.x) is not None
 
     @property
     def latent(self) -> Mapping[str, Tensor]:
         """The named parts of the latents, [N, dim] each."""
         return self.draws["latent"]
 
-    def entry(self, name: str) -> Any:
-        """Return the x of a side, a draw, a part of either (latent.z), or a column of the batch."""
+    def tensor(self, name: str) -> Any:
+        """Return the tensor of a name: the x of a side, a draw, a part of either (latent.z), or a column of the batch.
+
+        A draw, and the x of a side made by an encoder, are mappings of parts. None if the data lack the column.
+        """
         head, _, part_name = name.partition(".")
         if head in self.sides:
             x = self.side_sample(head).x
         elif head in self.draws:
             x = self.draws[head]
         else:
-            columns = self.columns
+            columns = self.batch_columns
             if name not in columns:
                 known = [*self.sides, *self.draws, *columns]
                 raise Mistake(f"there is no entry {name}.{did_you_mean(name, known)} There are: {', '.join(known)}")
@@ -203,32 +206,32 @@ class Turn:
         return x[part_name] if part_name else x
 
     def condition(self, names: Mapping[str, str], x: Any) -> Condition:
-        """Return the entries that a condition names (condition -> entry), with one row per sample of x.
+        """Return the tensors that `names` (condition -> name of a tensor) lists, with one row per sample of x.
 
         N rows for k N samples are repeated k times. Of k N latents for N samples, the first N are taken: a turn with
         `multiple` = k draws k N of them. Raises Mistake if the batch lacks a column.
         """
         first = x if isinstance(x, Tensor) else next(iter(x.values()))
         rows = first.shape[0] if names else 0  # not len(): it would fix the batch size of an exported program
-        return {key: self._condition_entry(key, name, rows) for key, name in names.items()}
+        return {key: self._condition_tensor(key, name, rows) for key, name in names.items()}
 
-    def _condition_entry(self, key: str, name: str, rows: int) -> Any:
-        if (value := self.entry(name)) is None:
+    def _condition_tensor(self, key: str, name: str, rows: int) -> Any:
+        if (value := self.tensor(name)) is None:
             raise Mistake(f"condition {key} is the column {name}, which these data lack. {self._known_columns()}")
         return _first_rows(value, rows) if name.partition(".")[0] in self.draws else _repeat_rows(value, rows)
 
     def _known_columns(self) -> str:
-        present = [name for name, column in self.columns.items() if column is not None]
+        present = [name for name, column in self.batch_columns.items() if column is not None]
         return f"Columns of this batch: {', '.join(present)}"
 
     @cached_property
-    def columns(self) -> dict[str, Tensor | None]:
+    def batch_columns(self) -> dict[str, Tensor | None]:
         """The columns of the batch."""
         return self.batch.columns()
 
     def maker_inputs(self, side: Any, maker: str) -> tuple[Any, Condition]:
         """Return the arguments that `maker` is called with when it makes a side (game.side.Side): x and condition."""
-        x = self.entry(side.of)
+        x = self.tensor(side.of)
         condition = self.condition(side.condition, x)
         return self._apply_makers(side.by[: side.by.index(maker)], x, condition)[0], condition
 
@@ -256,7 +259,7 @@ class Turn:
         leaves = {*self.movers, *self.slope_at & {"latent"}}
         needs_grad = not self.dependencies.get(name, frozenset()).isdisjoint(leaves)
         with torch.set_grad_enabled(needs_grad):
-            x = self.entry(side.of)
+            x = self.tensor(side.of)
             if x is None:
                 raise Mistake(f"side {name} starts from {side.of}, which these data lack. {self._known_columns()}")
             condition = self.condition(side.condition, x) if side.condition else {}

@@ -16,7 +16,7 @@ from saddlepoint.experiment.fit import _supervisor_pid
 def sigterm_at(monkeypatch):
     """Receive SIGTERM at this many seconds, in the middle of a round."""
     callback = GracefulStop()
-    callback.is_playing = True
+    callback.is_training = True
 
     def receive(seconds):
         monkeypatch.setattr(graceful_stop.time, "monotonic", lambda: 1000.0 + seconds)
@@ -29,11 +29,13 @@ def sigterm_at(monkeypatch):
 def test_the_first_signal_waits_for_the_end_of_the_round_and_a_later_second_one_does_not(sigterm_at):
     assert sigterm_at(0.0) == signal.SIGTERM
     with pytest.raises(Stopped):
-        sigterm_at(graceful_stop.ECHO + 1)
+        sigterm_at(graceful_stop.DUPLICATE_SIGNAL_WINDOW + 1)
 
 
 def test_a_signal_that_torchrun_forwards_again_counts_once(sigterm_at):
-    assert sigterm_at(0.0) == sigterm_at(0.1) == sigterm_at(graceful_stop.ECHO - 0.1) == signal.SIGTERM
+    assert (
+        sigterm_at(0.0) == sigterm_at(0.1) == sigterm_at(graceful_stop.DUPLICATE_SIGNAL_WINDOW - 0.1) == signal.SIGTERM
+    )
 
 
 def test_a_signal_outside_training_raises_at_once():

@@ -23,7 +23,7 @@ from saddlepoint.extractor.extractor import Extractor, Features
 
 
 def findings(*overrides):
-    return {finding.what: finding for finding in diagnose(compose(overrides, command="doctor"))}
+    return {finding.name: finding for finding in diagnose(compose(overrides, command="doctor"))}
 
 
 def test_everything_that_a_run_needs_is_checked(tmp_path):
@@ -41,7 +41,7 @@ def test_everything_that_a_run_needs_is_checked(tmp_path):
         "extractor digits",
         "extractor digits-b",
     )
-    assert all(result[name].well for name in needed)
+    assert all(result[name].passed for name in needed)
     assert "extractor inception" not in result  # only on request
     assert "train 897, validation 450, test 450" in result["digits"].state
 
@@ -56,12 +56,12 @@ def test_every_problem_has_its_remedy(tmp_path, monkeypatch):
     monkeypatch.setenv("SADDLEPOINT_DATA", str(tmp_path / "nowhere"))
     (tmp_path / "file").write_text("")
     result = findings(f"outputs={tmp_path / 'file' / 'x'}")
-    assert not result["outputs"].well
+    assert not result["outputs"].passed
     assert "outputs=" in result["outputs"].remedy
-    assert not result["mnist"].well
+    assert not result["mnist"].passed
     assert str(tmp_path / "nowhere") in result["mnist"].remedy
     assert "weights-inception-2015-12-05-6726825d.pth" in result["inception"].remedy
-    assert all(finding.remedy for finding in result.values() if not finding.well)
+    assert all(finding.remedy for finding in result.values() if not finding.passed)
 
 
 @pytest.mark.usefixtures("uncertified")
@@ -92,7 +92,7 @@ def test_the_images_of_a_folder_are_checked_by_their_headers_without_decoding(tm
             pack.writestr(f"class{number % 10}/{number}.jpg", content.getvalue())
     assert diagnosis._check_data("cifar10_jpeg").state == "train 24, validation 3, test 3"
     arguments = diagnosis._check_data("cifar10_jpeg", needed=True)
-    assert not arguments.well
+    assert not arguments.passed
     assert "16" in arguments.remedy
 
 
@@ -113,9 +113,9 @@ def test_an_extractor_with_other_figures_is_reported_and_exits_1(tmp_path, monke
     listed = shipped_classifiers()
     listed["digits"]["certificate"]["fid"] *= 1.01
     monkeypatch.setattr(diagnosis, "shipped_classifiers", lambda: listed)
-    result = {finding.what: finding for finding in diagnosis._check_extractors(False, None)}
-    assert result["extractor digits-b"].well
-    assert not result["extractor digits"].well
+    result = {finding.name: finding for finding in diagnosis._check_extractors(False, None)}
+    assert result["extractor digits-b"].passed
+    assert not result["extractor digits"].passed
     known = shipped_classifiers()["digits"]["certificate"]["fid"]
     assert result["extractor digits"].state == f"fid {known:.6g}, known {1.01 * known:.6g}"
     assert main(["doctor", f"outputs={tmp_path}"]) == 1
@@ -127,8 +127,8 @@ def test_an_extractor_is_not_certified_on_other_images(monkeypatch):
     listed["digits"]["data_sha256"] = "0" * 64
     monkeypatch.setattr(diagnosis, "shipped_classifiers", lambda: listed)
     result = next(diagnosis._check_extractors(False, None))
-    assert result.what == "extractor digits"
-    assert not result.well
+    assert result.name == "extractor digits"
+    assert not result.passed
     assert result.needed
     assert "000000000000..." in result.state
 
@@ -136,15 +136,15 @@ def test_an_extractor_is_not_certified_on_other_images(monkeypatch):
 def test_slow_extractors_are_certified_on_request_if_their_data_are_available(tmp_path, monkeypatch):
     monkeypatch.setenv("SADDLEPOINT_DATA", str(tmp_path / "nowhere"))
     *_, later = diagnosis._check_extractors(False, None)
-    assert later.what.startswith("extractors ")
-    assert "mnist" in later.what
-    assert "cifar10-jpeg" in later.what
+    assert later.name.startswith("extractors ")
+    assert "mnist" in later.name
+    assert "cifar10-jpeg" in later.name
     assert "certify=true" in later.remedy
-    assert later.well
+    assert later.passed
     arguments = findings(f"outputs={tmp_path}", "certify=true")
     assert arguments["extractor mnist"].state == "not certified: mnist is missing"
-    assert arguments["extractor mnist"].well  # nothing is known against it
-    assert arguments["extractor digits"].well
+    assert arguments["extractor mnist"].passed  # nothing is known against it
+    assert arguments["extractor digits"].passed
     assert "as known" in arguments["extractor digits"].state
     assert arguments["extractor inception"].state.startswith("not certified")
     assert not any(name.startswith("extractors ") for name in arguments)
@@ -176,15 +176,15 @@ def test_inception_is_certified_by_cifar10s_published_score(tmp_path, monkeypatc
     assert "its weights are missing" in result().state
     monkeypatch.setattr(inception, "find_weights", lambda cache: tmp_path / "weights.pth")
     wrong = result()
-    assert not wrong.well
+    assert not wrong.passed
     assert wrong.needed
     assert wrong.state == "inception_score 10.000 of CIFAR-10's 200 training images, known 11.24 +- 0.05"
     monkeypatch.setattr(diagnosis, "CIFAR10_TRAIN", 10.04)
-    assert result().well
+    assert result().passed
     monkeypatch.setattr(diagnosis, "CIFAR10_TRAIN", 10.06)
-    assert not result().well
+    assert not result().passed
     absent = result(images=lambda: None)
-    assert "JPEG copies have other pixels" in absent.state
+    assert "the pixel values of JPEG copies differ" in absent.state
 
     def broken():
         raise Mistake("download CIFAR-10 again")

@@ -217,7 +217,7 @@ def test_a_memorisation_reading_is_shown_only_for_its_weights(record, tmp_path):
 def test_a_config_is_formatted_as_overrides_that_compose_it(words):
     from saddlepoint.config.compose import compose
     from saddlepoint.config.identity import identity
-    from saddlepoint.export.command_line import to_command_line
+    from saddlepoint.export.train_command import to_command_line
 
     config = compose(words)
     message = to_command_line(config)

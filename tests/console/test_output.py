@@ -113,9 +113,9 @@ def test_many_runs_end_with_a_table_of_their_states(folder: Path, capsys) -> Non
 
 def test_other_prints_on_stdout_do_not_mix_with_the_document(capsys) -> None:
     output = Output(json=True)
-    with output.activate():
+    with output.as_current():
         print("a library's banner")
-        output(["for people"], {"value": float("nan"), "inf": (float("inf"), 1.5), "path": Path("a/b")})
+        output.print_result(["for people"], {"value": float("nan"), "inf": (float("inf"), 1.5), "path": Path("a/b")})
     out, err = capsys.readouterr()
     assert json.loads(out) == {"value": None, "inf": [None, 1.5], "path": "a/b"}
     assert "banner" in err

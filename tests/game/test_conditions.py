@@ -398,7 +398,9 @@ def test_entries_with_the_same_name_in_two_sides_are_both_conditions():
 def test_a_turn_has_a_side_if_it_has_the_column_it_starts_from():
     plays = pair(Sum(), Judge(), sides={**sides(), "few": {"of": "labelled_x"}, "again": {"of": "few"}})
     x = torch.randn(4, 2)
-    has = [plays.build_turn(batch, {}, ()).has("again") for batch in (Batch(x), Batch(x, labelled=(x, x[:, 0])))]
+    has = [
+        plays.build_turn(batch, {}, ()).has_data_for("again") for batch in (Batch(x), Batch(x, labelled=(x, x[:, 0])))
+    ]
     assert has == [False, True]
 
 

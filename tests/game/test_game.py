@@ -115,7 +115,7 @@ def test_a_term_that_uses_the_whole_batch_forbids_accumulation():
     class Whole(Regularizer):
         coupled = True
 
-    with pytest.raises(ValueError, match="whole batch: accumulate=2"):
+    with pytest.raises(ValueError, match="whole batch, and accumulate=2"):
         game(minimax, {"whole": Whole()}, d={"accumulate": 2})
 
 

@@ -66,14 +66,14 @@ def test_twenty_samples_count_and_nineteen_do_not() -> None:
 
 def test_the_anchor_of_a_perfect_sampler_has_the_known_values() -> None:
     metric = ClassModes()
-    assert metric.anchor_values(100) == {}  # the number of classes is not known yet
+    assert metric.anchor_scores(100) == {}  # the number of classes is not known yet
     results = scores(uniform_classes(K, 26_000, seed=5), metric)
-    floors = metric.anchor_values(26_000)["perfect sampler"]
+    floors = metric.anchor_scores(26_000)["perfect sampler"]
     assert floors["captured"] == pytest.approx(1000, abs=1e-6)
     assert floors["kl"] == pytest.approx(0.0192, abs=3e-4)
     assert results["kl"] == pytest.approx(floors["kl"], abs=5 * 0.0009)
     assert results["captured_20"] == pytest.approx(floors["captured_20"], abs=50)
-    assert metric.anchor_values(2500)["perfect sampler"]["captured"] == pytest.approx(918, abs=0.1)
+    assert metric.anchor_scores(2500)["perfect sampler"]["captured"] == pytest.approx(918, abs=0.1)
 
 
 def test_a_sampler_of_the_data_frequencies_has_a_small_kl_against_the_data_only() -> None:

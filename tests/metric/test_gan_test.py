@@ -42,8 +42,8 @@ def test_held_out_images_score_the_classifiers_test_accuracy(ready_metric, digit
     network.load_state_dict(train_classifier(*load_labelled(digits.split("train")), 10, ready_metric.recipe).state)
     assert float(result.value) == pytest.approx(accuracy(network.eval(), test, labels), abs=1e-12)
     assert result.detail["test_accuracy"] == float(result.value)
-    assert ready_metric.anchor_values(450)["real"] == result
-    few = ready_metric.anchor_values(45)["real"].detail
+    assert ready_metric.anchor_scores(450)["real"] == result
+    few = ready_metric.anchor_scores(45)["real"].detail
     assert (few["samples"], few["test_accuracy"]) == (45, float(result.value))
 
 

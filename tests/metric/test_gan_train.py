@@ -33,7 +33,7 @@ def compute(metric: GanTrain, data, x: Tensor, y: Tensor) -> Result:
 def test_all_training_images_give_the_anchor_to_the_last_bit(digits) -> None:
     metric = GanTrain(epochs=6)
     result = compute(metric, digits, *load_labelled(digits.split("train")))
-    assert result == metric.anchor_values(897)["training images"]
+    assert result == metric.anchor_scores(897)["training images"]
     assert result.value > 0.9
     assert (result.detail["samples"], result.detail["training"]) == (897, 897)
     assert result.detail["total_variation"] == 0
@@ -78,7 +78,7 @@ def test_fewer_samples_than_training_images_give_a_warning(digits) -> None:
     metric = GanTrain()
     metric.setup(digits)
     assert metric.caution(897, 897, 64) is None
-    assert "897, not 100" in str(metric.caution(897, 100, 64))
+    assert "897 samples, one per training image, not 100" in str(metric.caution(897, 100, 64))
     settings = metric.settings(897, 100)
     assert settings["recipe"]["epochs"] == default_recipe((1, 8, 8)).epochs
     assert settings["test"] == digits.split("test").sha256

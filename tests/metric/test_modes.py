@@ -56,7 +56,7 @@ def test_perfect_samplers_have_the_expected_scores(kind: str, floor: float) -> N
     data = Gaussians(kind)
     metric = Modes()
     metric.setup(data)
-    expected = metric.anchor_values(2500)["perfect sampler"]
+    expected = metric.anchor_scores(2500)["perfect sampler"]
     assert expected["high_quality"] == pytest.approx(GOOD, abs=1e-12)
     assert expected["high_quality"] == pytest.approx(0.9889, abs=5e-5)
     assert expected["captured"] == pytest.approx(len(data.modes), abs=1e-9)
@@ -156,7 +156,7 @@ def test_the_quality_of_a_perfect_sampler_depends_on_the_dimension() -> None:
         metric.setup(SimpleNamespace(modes=torch.eye(2, dim) * 100, sigma=1.0))  # pyright: ignore[reportArgumentType]
         draws = torch.randn(200_000, dim, generator=torch.Generator().manual_seed(0))
         observed = (draws.norm(dim=1) < 3).double().mean().item()
-        assert metric.anchor_values(100)["perfect sampler"]["high_quality"] == pytest.approx(observed, abs=1e-3)
+        assert metric.anchor_scores(100)["perfect sampler"]["high_quality"] == pytest.approx(observed, abs=1e-3)
 
 
 def test_a_radius_that_is_not_positive_is_refused() -> None:

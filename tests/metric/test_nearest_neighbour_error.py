@@ -20,7 +20,7 @@ from saddlepoint.extractor.identity import Identity
 from saddlepoint.metric import nearest_neighbour_error as module
 from saddlepoint.metric.coverage import Coverage
 from saddlepoint.metric.labelled_metric import load_labelled
-from saddlepoint.metric.nearest_neighbour_error import NearestNeighbourError, nearest_neighbour_error
+from saddlepoint.metric.nearest_neighbour_error import NearestNeighbourError, nearest_neighbour_classification_error
 from saddlepoint.modality import Tokens
 
 REAL = Path(os.environ.get("SADDLEPOINT_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -42,7 +42,7 @@ def test_the_error_matches_its_definition() -> None:
         nearest = min(range(40), key=lambda j: math.dist(point, x[j].tolist()))
         wrong += int(y[nearest]) != label
     assert 0 < wrong < 30
-    assert nearest_neighbour_error(x, y, test, labels).item() == pytest.approx(wrong / 30, abs=1e-15)
+    assert nearest_neighbour_classification_error(x, y, test, labels).item() == pytest.approx(wrong / 30, abs=1e-15)
 
 
 def test_tokens_are_compared_as_symbols_and_not_as_numbers() -> None:
@@ -74,8 +74,8 @@ def test_the_error_is_that_of_scikit_learns_classifier(rows: int, monkeypatch: p
     assert float(compute(NearestNeighbourError(), data, x, y).value) == pytest.approx(expected)
     anchor = NearestNeighbourError()
     anchor.setup(data)
-    assert list(anchor.anchor_values(len(x))) == ["all training images"]
-    anchors = anchor.anchor_values(100)
+    assert list(anchor.anchor_scores(len(x))) == ["all training images"]
+    anchors = anchor.anchor_scores(100)
     few, every = anchors["training images"], anchors["all training images"]
     assert float(every.value) == pytest.approx(expected)
     assert few.value > expected

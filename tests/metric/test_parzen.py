@@ -137,15 +137,15 @@ def test_its_anchors_are_training_samples_and_their_means(points, monkeypatch: p
     data = points(dim=2)
     metric = Parzen()
     metric.setup(data)
-    assert set(metric.anchor_values(20)) == {"training images", "k-means"}
-    assert set(metric.anchor_values(300)) == {"training images"}
+    assert set(metric.anchor_scores(20)) == {"training images", "k-means"}
+    assert set(metric.anchor_scores(300)) == {"training images"}
     train = data.split("train").x
-    assert metric.anchor_values(400)["training images"] == compute(Parzen(), data, train)
+    assert metric.anchor_scores(400)["training images"] == compute(Parzen(), data, train)
     without_centroids, with_three = Parzen(centroids=0), Parzen(centroids=3)
     for other in (without_centroids, with_three):
         other.setup(data)
-    assert set(without_centroids.anchor_values(20)) == {"training images"}
-    assert with_three.anchor_values(20)["k-means"].detail["centres"] == 3
+    assert set(without_centroids.anchor_scores(20)) == {"training images"}
+    assert with_three.anchor_scores(20)["k-means"].detail["centres"] == 3
 
 
 def test_k_means_finds_far_clusters() -> None:
@@ -212,7 +212,7 @@ def test_an_invalid_grid_is_an_error(wrong: dict) -> None:
 def test_ten_thousand_training_images_of_mnist_have_the_known_score() -> None:
     metric = Parzen(centroids=0)
     metric.setup(MNIST(root=REAL))
-    value, std, detail, _ = metric.anchor_values(10_000)["training images"]
+    value, std, detail, _ = metric.anchor_scores(10_000)["training images"]
     assert detail["sigma"] == pytest.approx(0.167, abs=5e-4)
     assert float(value) == pytest.approx(242.5, abs=1.5)  # another draw of the 10,000 changes it by about 1
     assert float(std) == pytest.approx(2.1, abs=0.05)

@@ -4,6 +4,7 @@ import copy
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import yaml
 from baselines import GOOD, PLAIN, SCORE, Home, fake_training
@@ -372,3 +373,14 @@ def test_an_installed_package_is_identified_by_its_version(home, capsys):
     home.monkeypatch.setattr(reproduce, "code_state", lambda: {"commit": None, "dirty": False, "version": "9.9"})
     assert reproduce_with(home, GOOD)[0] == 1
     assert "it was trained by version" in capsys.readouterr().err
+
+
+def test_a_spread_that_overflows_is_null_in_the_certificate(home):
+    baseline = copy.deepcopy(PLAIN)
+    baseline["headline"]["a"]["range"] = [-1e301, 1e301]
+    home.write("plain", baseline)
+    with np.errstate(over="ignore"):
+        reproduce_with(home, {**GOOD, "a": [1e300, -1e300, 0.1]})
+    text = home.certificate("plain").read_text()
+    (headline, _) = json.loads(text, parse_constant=pytest.fail)["headlines"]  # fails at Infinity and NaN
+    assert headline["std"] is None

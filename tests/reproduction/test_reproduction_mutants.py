@@ -51,7 +51,7 @@ def tenfold_penalty(monkeypatch):
 
 def swapped_labels(monkeypatch):
     """Each labelled image is trained as the next class."""
-    cross_entropy = Classification.cross_entropy
+    cross_entropy = Classification.side_loss
 
     def wrong(self, sample, side):
         return cross_entropy(

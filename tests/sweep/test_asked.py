@@ -40,19 +40,19 @@ def test_the_metric_of_a_score_key_is_not_confused_with_longer_names() -> None:
 def test_the_score_is_only_searched_on_the_validation_split() -> None:
     keys = ["images", "fid_digits_900_train", "fid_infinity_digits_450_validation", "fid_digits_450_validation",
             "fid_digits-b_450_validation", "fid_digits_450_validation_std", "fid_digits_450_test"]  # fmt: skip
-    assert parse_metric("fid").find_key(keys) == "fid_digits_450_validation"
-    assert parse_metric("fid_digits-b_450_validation").find_key(keys) == "fid_digits-b_450_validation"
-    assert parse_metric("fid_infinity").find_key(keys) == "fid_infinity_digits_450_validation"
-    assert parse_metric("coverage").find_key(keys) is None
+    assert parse_metric("fid").find_score_key(keys) == "fid_digits_450_validation"
+    assert parse_metric("fid_digits-b_450_validation").find_score_key(keys) == "fid_digits-b_450_validation"
+    assert parse_metric("fid_infinity").find_score_key(keys) == "fid_infinity_digits_450_validation"
+    assert parse_metric("coverage").find_score_key(keys) is None
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("fid_digits_900_train",), "metric: fid_digits_900_train is measured on reals that are reported"),
+        (("fid_digits_900_train",), "metric: fid_digits_900_train uses a split that final scores are reported on"),
         (("coverage_digits_450_test",), "metric: coverage$"),
         (("fidd",), r"its direction is unknown. Did you mean fid\?"),
-        (("fid", "maximize"), "of fid, low values are good"),
+        (("fid", "maximize"), "for fid, lower is better"),
         (("mine", "down"), "must be minimize or maximize"),
     ],
 )
@@ -116,7 +116,7 @@ def test_at_least_one_trial_is_required_and_only_a_grid_needs_no_number() -> Non
     for trials in (0, -3, 2.5, True):
         with pytest.raises(Mistake, match=f"trials={trials}"):
             plan(trials=trials)
-    with pytest.raises(Mistake, match="how many trials"):
+    with pytest.raises(Mistake, match="set trials, for example trials=30"):
         plan(trials=None)
     assert plan(EVERY, KIND, trials=None, sampler="grid").n_trials == 10
     assert plan(EVERY, KIND, trials=4, sampler="grid").n_trials == 4

@@ -168,8 +168,8 @@ BAD = {
     ),
     "other data": (over("data", choices=["digits", "gaussians"]), [], "space.data, gaussians: "),
     "no metric": ({"metric": None}, [], "by which score?"),
-    "a reported metric": ({"metric": "fid_digits_900_train"}, [], "measured on reals that are reported"),
-    "an unmeasured metric": ({"metric": "coverage"}, [], "no trial measures it on validation; measured there:"),
+    "a reported metric": ({"metric": "fid_digits_900_train"}, [], "uses a split that final scores are reported on"),
+    "an unmeasured metric": ({"metric": "coverage"}, [], "no trial measures it on the validation split"),
     "the test split": ({}, ["evaluation.split=test"], "a search measures nothing on test"),
     "all splits": ({}, ["evaluation.split=all"], "a search measures nothing on test"),
     "selection on test": ({}, ["evaluation.selection.split=test"], "a search selects on validation"),
@@ -220,7 +220,7 @@ def test_a_dimension_that_changes_the_reals_is_refused(conf) -> None:
     overrides = [*TINY["words"], "data=gaussians"]
     for key, value in {"kind": "grid-P", "draw": 1}.items():
         folder = conf(words=overrides, space={f"data.{key}": {"choices": [value]}})
-        with pytest.raises(Mistake, match=rf"space\.data\.{key}, {value}: it changes how a trial is measured"):
+        with pytest.raises(Mistake, match=rf"space\.data\.{key}, {value}: this changes how trials are scored"):
             check_space(planned(folder))
     check_space(
         planned(conf(words=overrides, space={"data.number": {"choices": [600]}, "data.batch": {"choices": [8]}}))
@@ -515,7 +515,7 @@ def test_the_wandb_sweep_runs_as_an_agent_would_run_it(
     assert end.value.code == 0
     (summary,) = tmp_path.glob("*/seed0/summary.json")
     rows = list(Run(summary.parent).rows())
-    assert parse_metric(wandb_sweep["metric"]["name"]).find_key(rows[-1]) == wandb_sweep["metric"]["name"]
+    assert parse_metric(wandb_sweep["metric"]["name"]).find_score_key(rows[-1]) == wandb_sweep["metric"]["name"]
     assert wandb_sweep["metric"]["goal"] == ours.metric.direction
     assert Run(summary.parent).summary["images"] == 256
 

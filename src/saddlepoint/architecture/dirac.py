@@ -32,5 +32,5 @@ class Discriminator(nn.Module):
         self.psi = nn.Parameter(torch.full(tuple(shape), float(start)))
 
     def forward(self, x: Tensor, condition: Condition = UNCONDITIONAL) -> DiscriminatorOutput:
-        """Return logits [N]; the only feature is x."""
+        """Return logits [N]; the only entry of `features` is x."""
         return DiscriminatorOutput((x * self.psi).flatten(1).sum(1), {"x": x})

@@ -16,24 +16,24 @@ from saddlepoint.callback.periodic import RunState
 from saddlepoint.error import Stopped, ending_signals
 from saddlepoint.game.game import Game
 
-ECHO = 2.0  # seconds; torchrun and our launcher forward to a rank a signal that a scheduler has sent it too
+DUPLICATE_SIGNAL_WINDOW = 2.0  # seconds; torchrun and launcher=local repeat a signal that a rank already has
 
 
 class GracefulStop(pl.Callback):
     """A context manager in which an ending signal (`ending_signals`) ends the run after the current round.
 
-    All ranks end in the same round, whichever received the signal. Outside training (while an extractor is trained, for
-    example), and at a second signal, Stopped is raised at once, except while `is_writing_record` is set: while the run
-    folder is created, and while the end of the run is recorded.
+    All ranks end in the same round, no matter which of them received the signal. Outside training (while an extractor
+    is trained, for example), and at a second signal, Stopped is raised at once, except while `is_writing_record` is
+    set: while the run folder is created, and while the end of the run is recorded.
     """
 
-    def __init__(self, supervisor: int | None = None) -> None:
+    def __init__(self, supervisor_pid: int | None = None) -> None:
         """`supervisor`: pid of the process that started this rank; when it exits, act as on SIGTERM."""
-        self.supervisor = supervisor
+        self.supervisor_pid = supervisor_pid
         self.state: RunState | None = None  # of the run, once it exists
-        self.received_signal = 0  # by this rank
-        self.agreed_signal = 0  # received by any rank, and known to all
-        self.is_playing = self.is_writing_record = False
+        self.received_signal = 0  # by this rank; 0: none
+        self.agreed_signal = 0  # received by any rank and known to all; 0: none
+        self.is_training = self.is_writing_record = False
         self._received_at = 0.0  # by `time.monotonic`
         self._previous_handlers: dict[int, Any] = {}
 
@@ -48,25 +48,24 @@ class GracefulStop(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
         self._install_handlers()  # Lightning has replaced them with its own
-        self.is_playing = True
+        self.is_training = True
 
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if not self.received_signal and self.supervisor not in (None, os.getppid()):
+        if not self.received_signal and self.supervisor_pid not in (None, os.getppid()):
             self.received_signal = signal.SIGTERM
-        self.agreed_signal = ranks.max(self.received_signal)
+        self._agree_on_signal()
         if self.agreed_signal:
             trainer.should_stop = True
-        self._update_state()
 
     def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
-        # a signal may arrive while callbacks process the last round
-        self.agreed_signal = ranks.max(self.agreed_signal or self.received_signal)
-        self._update_state()
+        self._agree_on_signal()  # a signal may arrive while callbacks process the last round
 
     def teardown(self, trainer: pl.Trainer, game: Game, stage: str) -> None:
-        self.is_playing = False
+        self.is_training = False
 
-    def _update_state(self) -> None:
+    def _agree_on_signal(self) -> None:
+        """Store a signal that any rank has received, on all ranks and in the state of the run."""
+        self.agreed_signal = ranks.max(self.agreed_signal or self.received_signal)
         if self.state is not None:
             self.state.stop_signal = self.agreed_signal
 
@@ -79,8 +78,8 @@ class GracefulStop(pl.Callback):
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         now, is_second = time.monotonic(), bool(self.received_signal)
-        if is_second and now - self._received_at < ECHO:
+        if is_second and now - self._received_at < DUPLICATE_SIGNAL_WINDOW:
             return
         self.received_signal, self._received_at = number, now
-        if not self.is_writing_record and (is_second or not self.is_playing):
+        if not self.is_writing_record and (is_second or not self.is_training):
             raise Stopped(number)

@@ -39,7 +39,7 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     comparison = build_comparison(load_records(options["runs"]), _comparison_options(options))
     rows = arm_rows(comparison)
     report = build_report(comparison, rows, options)
-    output(terminal_page(report, output.width), report_content(comparison, rows, report))
+    output.print_result(terminal_page(report, output.width), report_content(comparison, rows, report))
     if to is not None:
         write_comparison(to, report_files(comparison, rows, report))
         sheets = {

@@ -1,6 +1,7 @@
 """saddlepoint doctor: report what this machine has, and how to fix what is missing."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -10,7 +11,7 @@ from rich.table import Table
 from saddlepoint.console.output import current_output
 from saddlepoint.console.terminal import ProgressMeter
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.diagnosis import diagnose
+from saddlepoint.experiment.diagnosis import CheckResult, diagnose
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
@@ -22,8 +23,16 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
         table.add_column(column, overflow="fold")
     findings = list(diagnose(config, ProgressMeter(Console(stderr=True))))
     for finding in findings:
-        mark = "[green]ok[/]" if finding.well else "[yellow]!![/]"
-        table.add_row(mark, *(escape(str(value)) for value in (finding.what, finding.state, finding.remedy)))
-    ready = all(finding.well or not finding.needed for finding in findings)
-    current_output()([table], {"ready": ready, "findings": [finding._asdict() for finding in findings]})
+        mark = "[green]ok[/]" if finding.passed else "[yellow]!![/]"
+        table.add_row(mark, *(escape(str(value)) for value in (finding.name, finding.state, finding.remedy)))
+    ready = all(finding.passed or not finding.needed for finding in findings)
+    current_output().print_result(
+        [table], {"ready": ready, "findings": [_finding_entry(finding) for finding in findings]}
+    )
     return 0 if ready else 1
+
+
+def _finding_entry(finding: CheckResult) -> dict[str, Any]:
+    """Return a finding for the JSON output, whose keys are public."""
+    return {"what": finding.name, "state": finding.state, "well": finding.passed, "remedy": finding.remedy,
+            "needed": finding.needed}  # fmt: skip

@@ -56,7 +56,7 @@ def print_scores(evaluated: EvaluationResult, output: Output, to: str | None = N
     else:
         ((scores, spread),) = results.values()
         parts = [*score_tables(title, scores, anchors, spread, output.width), *detail_tables(scores)]
-    output(parts, content)
+    output.print_result(parts, content)
 
 
 def print_difference(compared: ScoreDifference, output: Output) -> None:
@@ -64,7 +64,7 @@ def print_difference(compared: ScoreDifference, output: Output) -> None:
     run, other, verdict, steps, difference = compared
     heading = f"a: {run}\nb: {other}\n{verdict}"
     rows = [{"measured": measured, "scores": scores} for measured, scores in steps]
-    output(
+    output.print_result(
         [heading, *protocol_step_tables(steps, difference, output.width)],
         {"a": run, "b": other, "verdict": verdict, "steps": rows, "difference": difference},
     )

@@ -28,7 +28,7 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     console, output = Console(stderr=True), current_output()
     log = line_printer(console)
     run, scores, anchors = import_run(request, protocol, rest, log, ProgressMeter(console))
-    output(
+    output.print_result(
         [*score_tables(f"{run.folder}, imported", scores, anchors, width=output.width), *detail_tables(scores)],
         {"run": run.folder, "scores": {key: score.to_dict() for key, score in scores.items()}},
     )

@@ -36,5 +36,5 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
         source, run_config = config.samples, compose(rest, config_dir)
     protocol = Protocol(*(config[key] for key in Protocol._fields))
     result = measure_memorisation(source, run_config, rest, protocol, config.to, log, ProgressMeter(console))
-    current_output()([findings_table(f"{result.title}: memorisation", result.findings)], result.row)
+    current_output().print_result([findings_table(f"{result.title}: memorisation", result.findings)], result.row)
     return 0

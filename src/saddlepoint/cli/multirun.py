@@ -24,7 +24,7 @@ def command(overrides: Sequence[str], config_dir: str | None = None, cfg: bool =
     for _, config in configs:
         check_installed(config)
     jobs = train_all(configs, console)
-    output([_table(jobs, output.width)], {"runs": [_job_entry(job) for job in jobs]})
+    output.print_result([_table(jobs, output.width)], {"runs": [_job_entry(job) for job in jobs]})
     done = (
         job.state in (FINISHED, DONE_BEFORE) or (job.state == TRAINED_ELSEWHERE and job.exit_code == 0) for job in jobs
     )

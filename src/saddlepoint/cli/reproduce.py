@@ -29,7 +29,7 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     plan = baseline.load_baseline(config.baseline, config.tier, user_conf)
     result = reproduce(plan, rest, config, config_dir, console, line_printer(console))
     lines = [f"{verdict.verdict:<9} {verdict.headline.name}: {verdict.reason}" for verdict in result.headline_verdicts]
-    current_output()(
+    current_output().print_result(
         [*lines, *result.remarks, f"{result.verdict}: {result.file}"], {**result.content, "file": result.file}
     )
     return EXITS[result.verdict] if result.certified else 2

@@ -22,5 +22,5 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     if config.sweep is None:
         raise Mistake(f"which sweep? sweep=<name>; there are: {', '.join(catalogue.option_names('sweep', user_conf))}")
     lines, document = run_sweep(sweep_file.load_plan(config, rest, user_conf), config, config_dir, Console(stderr=True))
-    current_output()(lines, document)
+    current_output().print_result(lines, document)
     return 1 if document["best"] is None else 0

@@ -36,7 +36,7 @@ def train_config_file(path: str, arguments: Sequence[str] = ()) -> int:
         if argument != "--json":
             allow_list.grant(config, parse_value(argument))
     OmegaConf.set_struct(config, True)
-    with Output("--json" in arguments).activate():
+    with Output("--json" in arguments).as_current():
         train(config)
     return 0
 

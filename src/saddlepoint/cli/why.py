@@ -32,5 +32,5 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
         ],
         "curves": {**asdict(divergence), "sentences": sentences},
     }
-    current_output()([f"a: {a}\nb: {b}\n", *format_differences(differences), "", *sentences], content)
+    current_output().print_result([f"a: {a}\nb: {b}\n", *format_differences(differences), "", *sentences], content)
     return 0

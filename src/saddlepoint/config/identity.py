@@ -67,8 +67,11 @@ def set_code_hashes(config: DictConfig) -> None:
             config.pop(CODE_KEY, None)
 
 
-def refresh_code_hashes(config: DictConfig) -> None:
-    """Update the hashes of user-defined code. Raises Mistake if it changed after the config was composed."""
+def check_and_set_code_hashes(config: DictConfig) -> None:
+    """Store the current hashes of user-defined code.
+
+    Raises Mistake if it changed after the config was composed, unless `resume.allow` contains code.
+    """
     changed = code_changes(config)
     if changed and "code" not in allowed_changes(config):
         raise Mistake(f"{'; '.join(changed)} changed after this run was composed: repeat the command")

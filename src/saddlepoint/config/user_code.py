@@ -1,8 +1,8 @@
-"""User-defined modules that a config builds from: their files, hashes and commits; errors that they raise.
+"""The user-defined modules named by a config: their files, hashes and commits, and the errors they raise.
 
-A module is located by its name as an import does, but is not executed. The modules that it imports are included,
-recursively, if they are user-defined too: not part of Python, not installed, not in this package. Of an installed
-module only its own file is hashed, and the version of its package is recorded.
+A module is found by its name as `import` would find it, but it is not executed. The modules that it imports are
+included, recursively, if they are user-defined too: not part of Python, not installed, not in this package. For a
+module of an installed package, only the hash of its own file and the version of the package are recorded.
 
 An error raised by user code is reported in one line: `mylosses.py:12: ValueError: ...`.
 """
@@ -36,18 +36,18 @@ MAX_MESSAGE = 500  # characters of a message
 
 
 def find_modules(targets: Iterable[str]) -> dict[str, Path]:
-    """Return name -> file of each module that `targets` (dotted names of classes and functions) need, by name."""
+    """Return name -> file, sorted, of all modules that `targets` (dotted names of classes and functions) need."""
     modules: dict[str, Path] = {}
-    waiting = [(target, True) for target in targets]
-    while waiting:
-        dotted, is_target = waiting.pop()
+    queue = [(target, True) for target in targets]
+    while queue:
+        dotted, is_target = queue.pop()
         for name in _prefixes(dotted):
             file = _module_file(name)
             if file is not None and _is_installed(file) and not is_target:
                 break  # an installed library that user code imports
             if file is not None and name not in modules:
                 modules[name] = file
-                waiting += [
+                queue += [
                     (imported, False) for imported in ([] if _is_installed(file) else _imported_names(name, file))
                 ]
     return dict(sorted(modules.items()))
@@ -75,7 +75,7 @@ def module_provenance(modules: Mapping[str, Path]) -> dict[str, Any]:
 
 
 def hash_changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    """Return the differences of two results of `module_hashes`, one line per module."""
+    """Return one line for each module whose hash differs between two results of `module_hashes`."""
     return [
         f"{name} (sha256 {old.get(name, 'none')} -> {new.get(name, 'none')})"
         for name in {**old, **new}
@@ -84,7 +84,7 @@ def hash_changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
 
 
 def _prefixes(name: str) -> Iterator[str]:
-    """Yield a, a.b, a.b.c for a.b.c: packages are imported first."""
+    """Yield a, a.b, a.b.c for a.b.c, because importing a.b.c imports a and a.b first."""
     parts = name.split(".")
     return (".".join(parts[: i + 1]) for i in range(len(parts)))
 
@@ -107,7 +107,8 @@ def _find_spec(name: str) -> ModuleSpec | None:
     path, spec = None, None
     for prefix in _prefixes(name):
         finders = (finder for finder in sys.meta_path if hasattr(finder, "find_spec"))
-        spec = next((one for finder in finders if (one := finder.find_spec(prefix, path)) is not None), None)
+        specs = (finder.find_spec(prefix, path) for finder in finders)
+        spec = next((candidate for candidate in specs if candidate is not None), None)
         if spec is None or (prefix != name and spec.submodule_search_locations is None):
             return None
         path = spec.submodule_search_locations
@@ -135,8 +136,8 @@ def _imported_names(name: str, file: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            base = ".".join([*filter(None, above), *filter(None, [node.module])])
+            parent_parts = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*filter(None, parent_parts), *filter(None, [node.module])])
             yield from (f"{base}.{alias.name}" if base else alias.name for alias in node.names)
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             called = getattr(node.func, "attr", getattr(node.func, "id", None))
@@ -162,8 +163,8 @@ def _package_version(name: str) -> str | None:
 def format_user_error(error: BaseException, allowed: Sequence[str]) -> str | None:
     """Return `<file>:<line>: <type>: <message>` of the innermost frame in user code; None if there is none.
 
-    `allowed`: the names in allow_target, because user code runs only through one of these modules. For a Mistake, its
-    cause is reported. The notes of the exception (PEP 678) follow in parentheses.
+    `allowed`: the names in allow_target; user code is always called through one of them. For a Mistake, its cause is
+    reported. The notes of the exception (PEP 678) follow in parentheses.
     """
     if isinstance(error, Mistake):
         return None if error.__cause__ is None else format_user_error(error.__cause__, allowed)

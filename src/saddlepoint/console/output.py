@@ -17,26 +17,24 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 WIDTH = 80  # maximum width of tables, in columns
-
-
 _CURRENT: ContextVar[Output | None] = ContextVar("output", default=None)  # output of the running command
 
 
 def current_output(console: Console | None = None) -> Output:
-    """Return the output for a result: `console` if given, else that of the running command, else stdout."""
+    """Return an Output on `console` if given, else that of the running command, else one on stdout."""
     return Output(console=console) if console is not None else _CURRENT.get() or Output()
 
 
 class Output:
-    """Print the result of a command: text and tables, or with `json` only a JSON document.
+    """Where and how the result of a command is printed: text and tables, or with `json` only a JSON document.
 
-    `console`: where text and tables are printed; None: stdout.
+    `console`: where text and tables are printed; stdout if None.
     """
 
     def __init__(self, json: bool = False, console: Console | None = None) -> None:
         self.json = json
         self.console = console or Console()
-        self._file: IO[str] | None = None  # stdout before it was redirected
+        self._original_stdout: IO[str] | None = None  # before it was redirected
 
     @property
     def width(self) -> int:
@@ -44,9 +42,9 @@ class Output:
         return self.console.width
 
     @contextmanager
-    def activate(self) -> Iterator[None]:
+    def as_current(self) -> Iterator[None]:
         """Make this the output of the running command; with `json`, redirect other prints from stdout to stderr."""
-        self._file = sys.stdout
+        self._original_stdout = sys.stdout
         token = _CURRENT.set(self)
         try:
             with redirect_stdout(sys.stderr) if self.json else nullcontext():
@@ -56,13 +54,15 @@ class Output:
 
     def run(self, command: Callable[[], int]) -> int:
         """Run a command with this output; return its exit code."""
-        with self.activate():
+        with self.as_current():
             return command()
 
-    def __call__(self, parts: Iterable[str | Table], document: Mapping[str, Any]) -> None:
+    def print_result(self, parts: Iterable[str | Table], document: Mapping[str, Any]) -> None:
         """Print the result, once per command: lines and tables, or the JSON document."""
         if self.json:
-            print(json.dumps(to_json_value(document), indent=2, allow_nan=False), file=self._file or sys.stdout)
+            print(
+                json.dumps(to_json_value(document), indent=2, allow_nan=False), file=self._original_stdout or sys.stdout
+            )
             return
         print_parts(parts, self.console)
 

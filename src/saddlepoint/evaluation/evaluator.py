@@ -206,7 +206,7 @@ class Evaluator:
                     for name, size, features in sets:
                         by_set[name] = self._scores(features, size, split, names=shared)
                 for name, metric in self._measurable(len(split), n, labelled=True, quiet=True).items():
-                    for set_name, value in metric.anchor_values(n).items():
+                    for set_name, value in metric.anchor_scores(n).items():
                         scores = self._with_contracts({name: metric.to_results(value)}, split, n, shape)
                         by_set[set_name] = by_set.get(set_name, {}) | scores
                 return {name: {key: one.to_dict() for key, one in scores.items()} for name, scores in by_set.items()}

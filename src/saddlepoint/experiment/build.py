@@ -243,7 +243,7 @@ def check_networks_fit(game: Game, shape: tuple[int, ...], classes: int | None) 
         raise Mistake(f"the generator returns {describe_value(x)}, but must return a tensor{location}")
     if tuple(x.shape[1:]) != shape:
         raise Mistake(f"the generator makes {list(x.shape[1:])}, but data.shape is {list(shape)}{location}")
-    output = _judge_output(game, stream, shape) if can_judge_samples(game) else None
+    output = _discriminator_output(game, stream, shape) if can_judge_samples(game) else None
     for name in game.players:
         player = game.player(name)
         for fakes in dict.fromkeys((2, 2 * player.multiple)) if player.objective is not None else ():
@@ -269,8 +269,8 @@ def check_networks_fit(game: Game, shape: tuple[int, ...], classes: int | None) 
                 raise Mistake(f"regularizer.{name}.{term_name}: {mistake}") from None
 
 
-def _judge_output(game: Game, stream: Stream, shape: tuple[int, ...]) -> Any:
-    """Return D's output for two samples, in evaluation mode.  Raises Mistake if it does not accept them."""
+def _discriminator_output(game: Game, stream: Stream, shape: tuple[int, ...]) -> Any:
+    """Return D's output for two samples, in evaluation mode. Raises Mistake if D does not accept them."""
     network = judge_of(game).network
     try:
         with in_mode(game):

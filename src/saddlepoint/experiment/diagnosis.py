@@ -35,23 +35,24 @@ from saddlepoint.run.storage.cache import logger
 from saddlepoint.run.tracking.wandb_session import is_logged_in, resolve_mode
 
 DATA = ("digits", "mnist", "fashion_mnist", "cifar10_jpeg")
-QUICK_DATA = ("digits",)  # whose extractors are always certified: half a second; mnist's take half a minute each
+QUICK_DATA = ("digits",)  # their classifiers are always checked (half a second); those of mnist take half a minute each
 
 
 class CheckResult(NamedTuple):
     """The result of one check; `remedy` is empty if nothing needs to be done."""
 
-    what: str
+    name: str
     state: str
-    well: bool
+    passed: bool
     remedy: str = ""
-    needed: bool = False  # whether training or measuring is impossible if it is not well
+    needed: bool = False  # whether training or scoring is impossible without it
 
 
 def diagnose(config: DictConfig, progress: Progress | None = None) -> Iterator[CheckResult]:
     """Check everything that a run may need, and yield one result each."""
-    well = (3, 11) <= sys.version_info[:2] < (3, 14)
-    yield CheckResult("python", platform.python_version(), well, "" if well else "use Python 3.11, 3.12 or 3.13", True)
+    is_supported = (3, 11) <= sys.version_info[:2] < (3, 14)
+    remedy = "" if is_supported else "use Python 3.11, 3.12 or 3.13"
+    yield CheckResult("python", platform.python_version(), is_supported, remedy, True)
     yield _check_packages()
     yield from _check_devices()
     cache = cache_folder(config)
@@ -76,7 +77,7 @@ def _check_wandb() -> CheckResult:
     try:
         mode = resolve_mode()
     except Mistake as mistake:
-        return CheckResult("W&B", str(mistake), False, "set it to one of these, or unset it", True)
+        return CheckResult("W&B", str(mistake), False, "set WANDB_MODE to one of these values, or unset it", True)
     remedy = "" if is_logged_in() else "optional; after wandb login, runs are uploaded"
     return CheckResult("W&B", f"{'logged in' if is_logged_in() else 'not logged in'}, so runs are {mode}", True, remedy)
 
@@ -116,12 +117,16 @@ def _check_data(name: str, needed: bool = False) -> CheckResult:
         if missing := getattr(data, "missing_files", []):
             reason = f"{f'data.root={data.root}' if hasattr(data, 'root') else name} lacks {missing[0]}"
             if isinstance(data, MNIST):
-                return CheckResult(name, "missing", False, f"downloaded on first use, or set its folder: {reason}")
-            return CheckResult(name, "missing", False, f"it cannot be downloaded; set its folder: {reason}", needed)
+                return CheckResult(
+                    name, "missing", False, f"downloaded on first use; or set data.root, because {reason}"
+                )
+            return CheckResult(
+                name, "missing", False, f"it cannot be downloaded; set the folder of its files: {reason}", needed
+            )
         data.prepare_data()
         if isinstance(data, ImageFolder):
-            data.memory = 0  # decoding CIFAR-10's 50,000 images took 50 seconds
-            data.size = data.size if needed or not data.shape else data.shape[-1]  # and reading their headers 13
+            data.memory = 0  # keep no decoded images: decoding CIFAR-10 took 50 s, reading its headers another 13 s
+            data.size = data.size if needed or not data.shape else data.shape[-1]
         data.setup("fit")
         sizes = ", ".join(f"{split} {n:,}" for split, n in data.describe()["sizes"].items())
         return CheckResult(name, sizes, True)
@@ -177,7 +182,8 @@ def _certify_extractor(name: str, facts: dict[str, Any], progress: Progress | No
         return CheckResult(check, "not certified", False, str(mistake), True)
     if deviations := certificate_deviations(measured, known):
         state = ", ".join(f"{name} {x:.6g}, known {y:.6g}" for name, (x, y) in deviations.items())
-        remedy = f"scores here are not comparable with others; it was made with torch {facts['torch']}, see make setup"
+        remedy = "scores here are not comparable with others; the stored figures were computed with torch "
+        remedy += f"{facts['torch']}, see make setup"
         return CheckResult(check, state, False, remedy, True)
     figures = f"fid {measured['fid']:.4g}, inception_score {measured['inception_score']:.4g}, "
     figures += f"{measured['accuracy']:.2%} right on {measured['n']:,} test images, as known"
@@ -192,7 +198,7 @@ def _certify_inception(cache: Path, progress: Progress | None) -> CheckResult:
     try:
         x = load_cifar10_train_images()
         if x is None:
-            reason = "torchvision's cifar-10-batches-py is not in data.root; JPEG copies have other pixels"
+            reason = "torchvision's cifar-10-batches-py is not in data.root; the pixel values of JPEG copies differ"
             return CheckResult(check, f"not certified: {reason}", True)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cpu":
@@ -205,7 +211,9 @@ def _certify_inception(cache: Path, progress: Progress | None) -> CheckResult:
     matches = abs(score - CIFAR10_TRAIN) <= CIFAR10_TOLERANCE
     known = f"known {CIFAR10_TRAIN} +- {CIFAR10_TOLERANCE}"
     state = f"inception_score {score:.3f} of CIFAR-10's {len(x):,} training images, {known}"
-    remedy = "" if matches else "its score differs from the published one: download the weights again, and make setup"
+    remedy = (
+        "" if matches else "its score differs from the published one: download the weights again and run make setup"
+    )
     return CheckResult(check, state, matches, remedy, True)
 
 

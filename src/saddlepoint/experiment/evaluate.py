@@ -34,7 +34,7 @@ from saddlepoint.redaction import redact
 from saddlepoint.run import destination
 from saddlepoint.run.folder import Run
 from saddlepoint.run.provenance import timestamp
-from saddlepoint.run.snapshot import snapshot_images
+from saddlepoint.run.snapshot import snapshot_image_counts
 from saddlepoint.run.storage.cache import Log
 
 Scores = dict[str, Score]
@@ -245,7 +245,7 @@ def _evaluate_run(
     average = config.evaluation.average
     draw = partial(Sampler, game, average, config.evaluation.get("batch_norm", "running"))
     altered = "; ".join(_altered_settings(load_run_config(run), config, game))
-    moments = snapshot_images(run) if at == "all" else [at]
+    moments = snapshot_image_counts(run) if at == "all" else [at]
     if not moments:
         raise Mistake(f"{run.folder} has no snapshots: it was trained without callback.snapshot")
     if at == "all" and not average and generator_of(game).average is not None:

@@ -95,7 +95,7 @@ def _format_parameter_counts(game: Game) -> str:
 
 def _print_result(run: Run, output: Output) -> None:
     """Print the result: the final table, or with --json the content of summary.json."""
-    output(run_score_tables(run, output.width), {"run": run.folder, **run.summary})
+    output.print_result(run_score_tables(run, output.width), {"run": run.folder, **run.summary})
 
 
 def _check_same_data(run: Run, config: CheckedConfig, data: Any, log: Callable[[str], None]) -> None:

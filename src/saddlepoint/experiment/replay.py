@@ -37,7 +37,7 @@ class ReplayResult:
 def caveats(config: CheckedConfig, content: Mapping[str, Any]) -> Iterator[str]:
     """Yield the reasons why a replay may differ from the original turn."""
     if (device := resolve_device(config).type) != content["device"]:
-        yield f"the turn was played on {content['device']} and is replayed on {device}: the last bits may differ"
+        yield f"the turn was computed on {content['device']} and is replayed on {device}: the last bits may differ"
     if content["noticed"] == "after":
         yield "the error was noticed after the step, before a save: the weights are those after the turn, not before it"
     if content["world"] > 1:
@@ -45,29 +45,32 @@ def caveats(config: CheckedConfig, content: Mapping[str, Any]) -> Iterator[str]:
     if config.compile:
         yield "it is replayed without torch.compile, because hooks need modules: the last bits may differ"
     if (version := content["versions"]["torch"]) != torch.__version__:
-        yield f"the turn was played with torch {version}, and this is {torch.__version__}: the last bits may differ"
+        yield f"the turn was computed with torch {version}, and this is {torch.__version__}: the last bits may differ"
 
 
-def replay_turn(config: CheckedConfig, content: Mapping[str, Any]) -> ReplayResult:
-    """Replay the turn of a dump.  Raises Mistake if it belongs to another game."""
+def replay_turn(config: CheckedConfig, dump_content: Mapping[str, Any]) -> ReplayResult:
+    """Compute the gradients of a dumped turn again, with hooks on every module, and compare them with the dump.
+
+    Sets the number of threads and the global random generators. Raises Mistake if the dump belongs to another game.
+    """
     config = OmegaConf.merge(config, {"devices": 1, "nodes": 1})  # pyright: ignore[reportAssignmentType]
     game = build_game(config)
     set_threads(config, game)
-    load_dump_weights(game, content)
+    load_dump_weights(game, dump_content)
     result = ReplayResult(weights=[name for name, p in game.named_parameters() if not torch.isfinite(p).all()])
     trainer = build_trainer(config, [])
 
     def replay_step(batch: Any, batch_idx: int) -> None:
-        restore_turn_state(game, content)
-        handles = list(_register_hooks(game, content["players"], result))
-        game.compute_gradients(content["players"], batch)
+        restore_turn_state(game, dump_content)
+        handles = list(_register_hooks(game, dump_content["players"], result))
+        game.compute_gradients(dump_content["players"], batch)
         for handle in handles:
             handle.remove()
-        compare_with_dump(game, content, result, str(config.trainer.precision))
+        compare_with_dump(game, dump_content, result, str(config.trainer.precision))
         trainer.should_stop = True
 
     game.training_step = replay_step  # replaces a round, so that the trainer handles precision and device
-    trainer.fit(game, train_dataloaders=DataLoader([dump.batch_from_dump(content)], batch_size=None))  # pyright: ignore[reportArgumentType]
+    trainer.fit(game, train_dataloaders=DataLoader([dump.batch_from_dump(dump_content)], batch_size=None))  # pyright: ignore[reportArgumentType]
     return result
 
 

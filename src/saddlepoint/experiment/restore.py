@@ -64,7 +64,7 @@ def restore_checkpoint_or_snapshot(game: Game, run: Run, at: str | int, log: Log
         return
     path = snapshot.snapshot_path(run, int(at))
     if not path.exists():
-        available = ", ".join(map(str, snapshot.snapshot_images(run))) or "none"
+        available = ", ".join(map(str, snapshot.snapshot_image_counts(run))) or "none"
         raise Mistake(f"{run.folder} has no snapshot at {at} images; there: {available}")
     state, game.images, weights = snapshot.load_snapshot(path)
     networks, expected = sampling_modules(game)

@@ -4,7 +4,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from saddlepoint.config.check import check, check_installed
-from saddlepoint.config.identity import refresh_code_hashes
+from saddlepoint.config.identity import check_and_set_code_hashes
 from saddlepoint.console.standard_streams import ignore_write_errors
 from saddlepoint.redaction import cache_secrets
 from saddlepoint.run.folder import Run
@@ -19,7 +19,7 @@ def train(config: DictConfig, console: Console | None = None) -> Run:
     With more images, a run is trained further. Raises Mistake if the config is wrong or does not fit the folder.
     """
     with ignore_write_errors(), cache_secrets():  # a closed stdout must not stop it: the results are in the folder
-        refresh_code_hashes(config)
+        check_and_set_code_hashes(config)
         checked = check(config)
         check_installed(checked)
         from saddlepoint.experiment.fit import fit  # imports torch and Lightning, so only after the checks

@@ -14,7 +14,7 @@ from saddlepoint.comparison.arms.record import RUNNING, Record, load_record, loa
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Score
 from saddlepoint.evaluation.score_table import matching_anchor_scores
-from saddlepoint.export.command_line import to_command_line
+from saddlepoint.export.train_command import to_command_line
 from saddlepoint.run.folder import Run
 from saddlepoint.run.layout import is_run
 

@@ -8,7 +8,7 @@ data: {shape: [1, 8, 8]}     # of one sample: [C, H, W], or [D] of points
 classes: {label: 10}         # the class conditions, and their numbers of classes; null for none; 10 is {label: 10}
 inputs:                      # all other conditions, in order; dtype is float32 by default
   source: {shape: [3, 64, 64], dtype: float32}
-conditions: labels           # their source: labels, each class equally often; or split:validation, the rows of a split
+conditions: labels           # their source: labels, uniformly random classes; or split:validation, the rows of a split
 range: [-1, 1]               # of its pixels; [0, 1], or uint8; null for points and other unbounded samples
 modality: null               # a modality that the shape does not imply; [C, H, W] implies images, [D] points
 call: mapping                # network({part: tensor}, {condition: tensor}); parts: network(tensor, ..., tensor)
@@ -120,10 +120,12 @@ def parse_description(plain: Mapping[str, Any], path: Path) -> Description:
     if duplicates := [name for name in classes if name in inputs]:
         raise Mistake(f"{path}: {duplicates[0]} is in both classes and inputs; keep it in one of them")
     prior = plain["prior"]
-    parts = _parts(path, "prior", prior, required=not (classes or inputs))
+    parts = _prior_part_nodes(path, "prior", prior, required=not (classes or inputs))
     views = {str(name): view for name, node in prior.items() if isinstance(node, dict) and "distribution" in node
              and (view := _sizes(node.get("shape")))} if parts else {}  # fmt: skip
-    draws = {name: _parts(path, f"draws.{name}", node) for name, node in _mappings(path, "draws", plain).items()}
+    draws = {
+        name: _prior_part_nodes(path, f"draws.{name}", node) for name, node in _mappings(path, "draws", plain).items()
+    }
     notes = {key: None if plain.get(key) is None else str(plain[key]) for key in ("licence", "source")}
     bounds = _bounds(path, plain["range"], shape, plain.get("modality"))
     images = plain.get("images") or 0
@@ -206,16 +208,16 @@ def _inputs(path: Path, value: Any) -> dict[str, Input]:
     return inputs
 
 
-def _parts(path: Path, key: str, value: Any, required: bool = True) -> dict[str, dict[str, Any]]:
-    """Return the parts of a prior as nodes that can be instantiated."""
+def _prior_part_nodes(path: Path, key: str, value: Any, required: bool = True) -> dict[str, dict[str, Any]]:
+    """Return the parts of a prior as config nodes that can be instantiated. Raises Mistake for an invalid part."""
     parts = {str(name): node for name, node in value.items() if name != "_target_"} if isinstance(value, dict) else {}
     if required and not parts:
         raise Mistake(f"{path}: {key} needs the parts of the latent: {{z: {{distribution: normal, dim: 100}}}}")
-    return {name: _part(path, f"{key}.{name}", node) for name, node in parts.items()}
+    return {name: _prior_part_node(path, f"{key}.{name}", node) for name, node in parts.items()}
 
 
-def _part(path: Path, name: str, node: Any) -> dict[str, Any]:
-    """Return a part of the latent as a node that can be instantiated."""
+def _prior_part_node(path: Path, name: str, node: Any) -> dict[str, Any]:
+    """Return a part of the latent as a config node that can be instantiated. Raises Mistake for an invalid value."""
     part = node if isinstance(node, dict) else {}
     for key, wanted in (("dim", "a whole number from 1 on: 100"), ("shape", "whole numbers from 1 on: [100, 1, 1]")):
         value = part.get(key)

@@ -79,7 +79,8 @@ def _reference_statistics(network: nn.Module, batch: ReferenceBatch) -> dict[str
             hooks.enter_context(layer.register_forward_pre_hook(partial(record, name)))
         # an empty batch: only the reference batch passes through the layers
         network(
-            {part: batch.latent_part(part)[:0] for part in batch.parts}, {n: c[:0] for n, c in batch.condition.items()}
+            {part: batch.latent_part(part)[:0] for part in batch.latent_names},
+            {n: c[:0] for n, c in batch.condition.items()},
         )
     return statistics
 

@@ -1,7 +1,7 @@
-"""Training of a small classifier as the extractor for data that Inception does not suit: 3x3 convolutions, max-pooling.
+"""Train a small convolutional classifier, used as feature extractor for data unlike ImageNet.
 
-Its penultimate layer (after the ReLU) gives the features of a Frechet distance, its logits an Inception score. Name the
-extractor with such a score ("MNIST-FID"); it is not comparable with a score by Inception.
+Its penultimate layer (after the ReLU) gives the features of a Frechet distance, its logits an Inception score. State
+the extractor with every score ("MNIST-FID"); it is not comparable with a score by Inception.
 Batch normalisation precedes each ReLU, including the last: without it a third of the features can be dead.
 """
 
@@ -27,7 +27,7 @@ from saddlepoint.stream import derive_seed, preserve_random_state
 
 @dataclass(frozen=True)
 class Recipe:
-    """Hyperparameters of a classifier; with the data they determine the weights, so they are part of their name."""
+    """Hyperparameters of a classifier; with the data they determine the weights, whose name contains them."""
 
     dim: int  # width of the penultimate layer
     epochs: int
@@ -60,15 +60,15 @@ def default_recipe(shape: tuple[int, ...], seed: int = 0) -> Recipe:
 class Network(nn.Module):
     """Float images [N, C, H, W] in [-1, 1] -> features [N, dim] (>= 0) and logits [N, classes]."""
 
-    def __init__(self, shape: tuple[int, int, int], classes: int, dim: int, wide: int = 1) -> None:
+    def __init__(self, shape: tuple[int, int, int], classes: int, dim: int, width_multiplier: int = 1) -> None:
         super().__init__()
         channels, height, width = shape
-        widths = [wide * channels for channels in _widths(min(height, width))]
+        widths = [width_multiplier * n for n in _widths(min(height, width))]
         layers: list[nn.Module] = []
-        for wide in widths:
-            layers += [nn.Conv2d(channels, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()]
+        for n in widths:
+            layers += [nn.Conv2d(channels, n, 3, padding=1, bias=False), nn.BatchNorm2d(n), nn.ReLU()]
             layers += [nn.MaxPool2d(2)]
-            channels = wide
+            channels = n
         self.trunk = nn.Sequential(*layers, nn.Flatten())
         flat = channels * (height >> len(widths)) * (width >> len(widths))
         self.neck = nn.Sequential(nn.Linear(flat, dim, bias=False), nn.BatchNorm1d(dim), nn.ReLU())
@@ -128,11 +128,11 @@ def train_classifier(
 
 
 def restore_network(
-    shape: tuple[int, int, int], classes: int, dim: int, wide: int, state: dict[str, Tensor]
+    shape: tuple[int, int, int], classes: int, dim: int, width_multiplier: int, state: dict[str, Tensor]
 ) -> Network:
     """Return a network with these weights; the state of torch's global generators is restored."""
     with preserve_random_state():
-        network = Network(shape, classes, dim, wide)
+        network = Network(shape, classes, dim, width_multiplier)
     network.load_state_dict(state)
     return network
 
@@ -147,10 +147,10 @@ def accuracy(network: nn.Module, x: Tensor, y: Tensor, batch: int = 500) -> floa
     return int(torch.stack(correct).sum()) / len(x)
 
 
-def random_shift(x: Tensor, reach: int, generator: torch.Generator) -> Tensor:
+def random_shift(x: Tensor, max_shift: int, generator: torch.Generator) -> Tensor:
     """Translate each image of x [N, C, H, W] by up to `reach` pixels in each direction, repeating its border."""
     n, _, height, width = x.shape
-    move = torch.randint(-reach, reach + 1, (2, n, 1), generator=generator)
+    move = torch.randint(-max_shift, max_shift + 1, (2, n, 1), generator=generator)
     rows = (torch.arange(height) + move[0]).clamp_(0, height - 1)
     columns = (torch.arange(width) + move[1]).clamp_(0, width - 1)
     return x[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
@@ -162,7 +162,7 @@ def random_flip(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _widths(size: int) -> list[int]:
-    """Return the channels per stage: 64 in the last, at least 16. Stages leave 3 to 5 pixels (2 for 8 pixels)."""
+    """Return the channels per stage: 64 in the last, at least 16. Pooling ends at 3 to 5 pixels (2 for 8)."""
     stages = max(2, size // 3).bit_length() - 1 if size >= 12 else 2
     stages = min(stages, max(1, size.bit_length() - 1))
     return [max(16, 64 >> (stages - 1 - stage)) for stage in range(stages)]
@@ -184,7 +184,7 @@ def train_and_save(
 ) -> dict[str, Any]:
     """Train a classifier on the split train; write its weights and its entry of `folder`/classifiers.json.
 
-    The splits validation and test are used for the accuracies only.  Returns the entry.
+    The splits validation and test are used for the accuracies only. Returns the entry of classifiers.json.
     """
     splits = {split: data.split(split) for split in ("train", "validation", "test")}
     (x, y), validation, test = (split[torch.arange(len(split))] for split in splits.values())

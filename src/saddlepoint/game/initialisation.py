@@ -75,7 +75,7 @@ def _first_reals(game: Any, name: str, batches: Iterable[Batch], stream: Stream)
     turn = game.build_turn(batch, draws, ())
     with torch.no_grad():
         for side in sides:
-            if game.sides[side].judge == name and turn.has(side):
+            if game.sides[side].judge == name and turn.has_data_for(side):
                 sample = turn.side_sample(side)
                 return sample.x, sample.condition
         side = next(game.sides[side] for side in sides if name in game.sides[side].by)

@@ -21,14 +21,14 @@ ROLES = ("real", "fake")  # the arguments an objective may have, in the order in
 
 
 class Player(nn.Module):
-    """A network that minimises  weight * objective + sum of weight * every * regularizer.
+    """A network, its optimizer and its loss:  weight * objective + sum of weight * every * regularizer.
 
     objective     pure function of logits, with arguments real and fake, or one of them; None: no such term
     sees          the sides used as real and fake, {real: real_b, fake: fake_b}; None: the sides of these names. A list
                   of such maps with weights, [{}, {fake: reconstruction, weight: 0.5}], gives the weighted sum of the
                   objective over all of them
     optimizer     called with the parameters; its settings may be schedules
-    every         the player moves in every `every`-th round
+    every         the player takes a step in every `every`-th round
     multiple      fakes per real in its turns
     accumulate    chunks into which a round's batch is split; their gradients are accumulated for one step
     clip          maximum norm of the gradient over all parameters; None: no clipping
@@ -59,15 +59,18 @@ class Player(nn.Module):
         self.network, self.objective = network, objective
         self.adversarial_terms = _parse_sees(objective, sees)
         self.adversarial_keys = _adversarial_keys(self.adversarial_terms)
-        first = (sees if isinstance(sees, Mapping) else [*(sees or ()), {}][0]) or {}
-        self.side_by_role = {role: str(first[role]) for role in ROLES if role in first}  # for the regularizers
+        entries = [sees] if isinstance(sees, Mapping) else list(sees or ())
+        first_entry = entries[0] if entries else {}  # regularizers use the sides of the first entry
+        self.side_by_role = {role: str(first_entry[role]) for role in ROLES if role in first_entry}
         self.weight, self.every, self.multiple, self.accumulate = weight, every, multiple, accumulate
         self.clip = clip
         self.gradient_norm: Tensor | None = None  # before clipping; None without clipping
         self.regularizers = nn.ModuleDict(regularizers or {})
         for name, term in self.terms.items():
             if term.coupled and accumulate > 1:
-                raise ValueError(f"{name} uses the whole batch: accumulate={accumulate} would change it; set 1")
+                raise ValueError(
+                    f"{name} depends on the whole batch, and accumulate={accumulate} would change it: set 1"
+                )
         self.average = average(network) if average is not None else None
         self.scheduled_settings = {
             name: value
@@ -86,23 +89,27 @@ class Player(nn.Module):
         start = {name: value_at(value, 0) for name, value in self.scheduled_settings.items()}
         return self._optimizer([p for p in self.network.parameters() if p.requires_grad], **start)
 
-    def due_terms(self, number: int) -> dict[str, Regularizer]:
-        """Return the regularizers that are evaluated in this player's turn `number` = 0, 1, ..."""
+    def due_terms(self, turn_number: int) -> dict[str, Regularizer]:
+        """Return the regularizers that are evaluated in turn `turn_number` of this player, from 0."""
         terms = cast("dict[str, Regularizer]", self.regularizers)
-        return {name: term for name, term in terms.items() if number % term.every == 0}
+        return {name: term for name, term in terms.items() if turn_number % term.every == 0}
 
-    def losses(self, turn: Turn, number: int, draws: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Tensor]:
-        """Return the weighted terms of turn `number` by name; their sum is the loss. `draws` are from `draw_for_terms`.
+    def losses(
+        self, turn: Turn, turn_number: int, draws: Mapping[str, Any] = MappingProxyType({})
+    ) -> dict[str, Tensor]:
+        """Return the weighted terms of a turn by name; their sum is the loss. `draws` are from `draw_for_terms`.
 
-        The adversarial terms come first, so that D judges real and then fake whatever else follows. A term of weight 0
-        is not evaluated, because that would draw D's noise: the game is bit for bit the one without the term.
+        The adversarial terms come first, so that D is evaluated on reals and then on fakes independently of the other
+        terms. A term of weight 0 is not evaluated: it would draw random numbers (noise layers) and change all later
+        ones, but the game must be bit for bit that without the term.
         """
         losses: dict[str, Tensor] = {}
-        zero = torch.zeros((), device=turn.batch.x.device, requires_grad=True)  # a leaf without a graph to any weight
+        # a leaf, so that backward() works and gives no weight a gradient
+        zero = torch.zeros((), device=turn.batch.x.device, requires_grad=True)
         if self.objective is not None:
             weight, keys = value_at(self.weight, turn.images), self.adversarial_keys
             losses = self.adversarial_losses(turn, weight) if weight != 0 else dict.fromkeys(keys, zero)
-        for name, term in self.due_terms(number).items() if self.regularizers else ():
+        for name, term in self.due_terms(turn_number).items() if self.regularizers else ():
             weight = value_at(term.weight, turn.images)
             term_turn = replace(turn, term_draw=draws[name]) if name in draws else turn
             losses[name] = weight * term.every * term(term_turn) if weight != 0 else zero
@@ -123,9 +130,9 @@ class Player(nn.Module):
             losses[key] = weight * term.weight * self.objective(**logits)
         return losses
 
-    def draw_for_terms(self, number: int, images: int, n: int, stream: Stream) -> dict[str, Any]:
-        """Return the random numbers of the terms due in turn `number`, by term, drawn before the turn."""
-        due = self.due_terms(number).items()
+    def draw_for_terms(self, turn_number: int, images: int, n: int, stream: Stream) -> dict[str, Any]:
+        """Return the random numbers of the terms due in turn `turn_number`, by term, drawn before the turn."""
+        due = self.due_terms(turn_number).items()
         return {
             name: term.draw(n, stream) for name, term in due if term.needs_draw and value_at(term.weight, images) != 0
         }
@@ -175,7 +182,7 @@ def _adversarial_keys(terms: Sequence[AdversarialTerm]) -> list[str]:
     if len(set(names)) < len(names):
         names = ["+".join(term_sides) for term_sides in sides]
     if len(set(names)) < len(names):
-        raise ValueError(f"sees has one entry twice, {names}: add up their weights")
+        raise ValueError(f"sees has the same sides twice, {names}: use one entry with the sum of the weights")
     return [f"adversarial/{name}" for name in names]
 
 

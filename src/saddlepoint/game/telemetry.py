@@ -1,4 +1,4 @@
-"""What a game reports: losses, logits by side, and gradient norms."""
+"""The values that a game logs: losses, logits per side, and gradient norms."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,26 +11,29 @@ from saddlepoint.game.player import ROLES
 from saddlepoint.turn import Turn
 
 
-def record_turn(game: Any, name: str, losses: Mapping[str, Tensor], turn: Turn) -> None:
+def record_turn(game: Any, player: str, losses: Mapping[str, Tensor], turn: Turn) -> None:
     """Store the losses and logits of a player's turn in `game.last_losses`; a lazy term keeps its last value."""
-    made = ((side, turn.samples[side]) for side in game.reported_sides if side in turn.samples)
-    logits = {side: sample.logits.detach() for side, sample in made if "output" in vars(sample)}
-    previous = game.last_losses.get(name, ({}, {}))[0]
-    game.last_losses[name] = {**previous, **{term: loss.detach() for term, loss in losses.items()}}, logits
+    samples = ((side, turn.samples[side]) for side in game.reported_sides if side in turn.samples)
+    # `output` is a cached property: only sides that D was evaluated on have it
+    logits = {side: sample.logits.detach() for side, sample in samples if "output" in vars(sample)}
+    previous = game.last_losses.get(player, ({}, {}))[0]
+    game.last_losses[player] = {**previous, **{term: loss.detach() for term, loss in losses.items()}}, logits
 
 
 def find_reported_sides(game: Any) -> list[str]:
     """Return the sides whose logits are reported: real, fake, and any others that objectives use."""
-    used = (s for player in game.players.values() for term in player.adversarial_terms for s in term.sides.values())
-    return list(dict.fromkeys([*(role for role in ROLES if role in game.sides), *used]))
+    objective_sides = (
+        s for player in game.players.values() for term in player.adversarial_terms for s in term.sides.values()
+    )
+    return list(dict.fromkeys([*(role for role in ROLES if role in game.sides), *objective_sides]))
 
 
 def report(game: Any) -> dict[str, float]:
     """Return the losses, mean logits and probabilities per side, and gradient norms of each player's last turn.
 
     Keys are <player>/<term>, such as discriminator/r1 and generator/adversarial. Values are means over ranks, so all
-    ranks must call it. Norms are taken before clipping. After a resume, the values of a player that has not moved yet
-    are those of the checkpoint.
+    ranks must call it. Norms are taken before clipping. After a resume, a player that has not taken a step yet has the
+    values of the checkpoint.
     """
     values: dict[str, Tensor] = {}
     for name, (losses, logits) in game.last_losses.items():

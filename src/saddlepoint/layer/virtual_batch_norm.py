@@ -1,13 +1,14 @@
 """Virtual batch norm: each example is normalised by a fixed reference batch and itself, not by the rest of its batch.
 
-Per channel, with m, q the mean and mean square of the reference batch over (N, H, W), a, b those of the example over
-(H, W), B the size of the reference batch and w = 1 / (B + 1):
-
     mean = w a + (1 - w) m,   variance = w b + (1 - w) q - mean^2,   gain (x - mean) / sqrt(variance + eps) + bias
 
+    m, q    mean and mean square of the reference batch, per channel, over (N, H, W)
+    a, b    mean and mean square of the example, per channel, over (H, W)
+    w       1 / (B + 1), B the size of the reference batch
+
 The latents of the reference batch are drawn once. They pass through the network with every batch, so that m and q are
-those of the current weights and the gradient flows through them. The price is a second forward pass, so only the
-generator uses it.
+those of the current weights and the gradient flows through them. Every call also computes the reference
+batch, so only the generator uses it.
 
 Salimans et al. 2016 (arXiv:1606.03498), section 3.5; w, eps, gain ~ N(1, 0.02^2) and bias 0 as in the authors' code
 (openai/improved-gan, imagenet/ops.py), where the reference batch is normalised by m and q only.
@@ -59,21 +60,26 @@ class VirtualBatchNorm(nn.Module):
         self.has_reference = True
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise the first `reference` rows of x by their statistics, each other row by these mixed with its own."""
-        if not self.has_reference or len(x) < self.reference:
+        """Normalise the reference rows of x, which come first, by their statistics, and the other rows by a mixture.
+
+        See `normalise_by_reference`. Raises ValueError without a reference batch.
+        """
+        if not self.has_reference:
             raise ValueError(
                 "virtual batch norm has no reference batch: a game sets it only for its generator "
                 "(architecture.generator.norm)"
             )
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))  # half precision would round variances away
-        reference, live = wide[: self.reference], wide[self.reference :]
+        if len(x) < self.reference:
+            raise ValueError(f"virtual batch norm: {len(x)} rows do not contain the {self.reference} reference rows")
+        x_wide = x.to(torch.promote_types(x.dtype, torch.float32))  # in half precision small variances would become 0
+        reference, examples = x_wide[: self.reference], x_wide[self.reference :]
         space = list(range(2, x.ndim))
         variance, mean = torch.var_mean(reference, [0, *space], correction=0, keepdim=True)
         out = [(reference - mean) * (variance + self.eps).rsqrt()]
-        if len(live):
-            out.append(normalise_by_reference(live, mean, variance, self.reference, self.eps))
-        column = (-1, *[1] * len(space))
-        return (torch.cat(out) * self.gain.view(column) + self.bias.view(column)).to(x.dtype)
+        if len(examples):
+            out.append(normalise_by_reference(examples, mean, variance, self.reference, self.eps))
+        channel_shape = (-1, *[1] * len(space))
+        return (torch.cat(out) * self.gain.view(channel_shape) + self.bias.view(channel_shape)).to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"{len(self.gain)}, reference={self.reference}, eps={self.eps}"
@@ -88,10 +94,10 @@ def normalise_by_reference(x: Tensor, mean: Tensor, variance: Tensor, reference:
     space = list(range(2, x.ndim))
     x_variance, x_mean = torch.var_mean(x, space, correction=0, keepdim=True) if space else (0.0, x)
     w = 1 / (reference + 1)
-    gap = x_mean - mean
+    difference = x_mean - mean
     # mean square minus squared mean, written so that rounding cannot make it negative
-    mixed = (1 - w) * variance + w * x_variance + w * (1 - w) * gap.square()
-    return (x - mean - w * gap) * (mixed + eps).rsqrt()
+    mixed = (1 - w) * variance + w * x_variance + w * (1 - w) * difference.square()
+    return (x - mean - w * difference) * (mixed + eps).rsqrt()
 
 
 class ReferenceBatch(nn.Module):
@@ -99,14 +105,14 @@ class ReferenceBatch(nn.Module):
 
     def __init__(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> None:
         super().__init__()
-        self.parts, self.names = list(latent), list(condition)
+        self.latent_names, self.condition_names = list(latent), list(condition)
         for name, values in latent.items():
             self.register_buffer(f"latent_{name}", values.detach().clone())
         for name, entry in condition.items():
             self.register_buffer(f"condition_{name}", entry.detach().clone())
 
     def __len__(self) -> int:
-        return len(self.latent_part(self.parts[0]))
+        return len(self.latent_part(self.latent_names[0]))
 
     def latent_part(self, name: str) -> Tensor:
         """Return the part `name` of the reference latents, [B, dim]."""
@@ -115,7 +121,7 @@ class ReferenceBatch(nn.Module):
     @property
     def condition(self) -> dict[str, Tensor]:
         """The condition of the reference batch, [B, ...] each."""
-        return {name: cast(Tensor, getattr(self, f"condition_{name}")) for name in self.names}
+        return {name: cast(Tensor, getattr(self, f"condition_{name}")) for name in self.condition_names}
 
 
 def _prepend_reference(network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -123,8 +129,8 @@ def _prepend_reference(network: nn.Module, args: tuple[Any, ...], kwargs: dict[s
     batch = cast(ReferenceBatch, network.reference_batch)
     arguments = dict(zip(("latent", "condition"), args, strict=False)) | kwargs
     latent = {name: torch.cat([batch.latent_part(name).to(z), z]) for name, z in arguments["latent"].items()}
-    condition, reference = arguments.get("condition", UNCONDITIONAL), batch.condition
-    joined = {name: torch.cat([reference[name].to(entry), entry]) for name, entry in condition.items()}
+    condition, reference_condition = arguments.get("condition", UNCONDITIONAL), batch.condition
+    joined = {name: torch.cat([reference_condition[name].to(entry), entry]) for name, entry in condition.items()}
     return (latent, joined), {}
 
 

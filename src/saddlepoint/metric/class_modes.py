@@ -70,7 +70,7 @@ class ClassModes(Metric):
         """Return the number of reals predicted to be of each class."""
         return {"counts": self.all_rows("real").sum(0)}
 
-    def anchor_values(self, n: int) -> dict[str, Any]:
+    def anchor_scores(self, n: int) -> dict[str, Any]:
         """Return the expected scores of n draws from q, classified without error; {} before the first `update`."""
         if not self._classes:
             return {}

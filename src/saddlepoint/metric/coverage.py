@@ -2,9 +2,11 @@
 
     (1 / N) sum_i 1[some Y_j lies within NND_k(X_i) of X_i]        in [0, 1], for N reals X and M fakes Y
 
-Naeem et al. 2020 (arXiv:2002.09797, section 3).  Fakes with the distribution of the reals reach 1 - prod_{i<=k} (N - i)
-/ (M + N - i) on average, for any data; fakes that drop modes, or repeat a few images, do not.  N is the smaller of the
-numbers of reals and fakes; the reals are chosen by a fixed permutation.
+    NND_k(X_i): the distance from X_i to its k-th nearest other real
+
+Naeem et al. 2020 (arXiv:2002.09797, section 3).  The expected coverage of fakes from the distribution of the
+reals is 1 - prod_{i<=k} (N - i) / (M + N - i), whatever that is; fakes that drop modes, or repeat a few images, have
+less. If there are more reals than fakes, as many reals as fakes are chosen by a fixed permutation.
 """
 
 import torch
@@ -17,7 +19,7 @@ def coverage(real: Tensor, fake: Tensor, k: int = 5, radius: Tensor | None = Non
     """Coverage of real [N, d] by fake [M, d], a float64 scalar.
 
     `radius` [N] is the `neighbour_radius` of the reals, computed if None.  The ball is open, as in the authors' code,
-    but an exact copy always covers its real, even if duplicates shrink the ball to a point.  ValueError if N <= k.
+    but a fake equal to a real always covers it, even if k duplicates make the radius 0. Raises ValueError if N <= k.
     """
     distance, _ = kth_nearest(real, fake)
     radius = neighbour_radius(real, k) if radius is None else radius

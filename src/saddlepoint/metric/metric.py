@@ -111,10 +111,10 @@ class Metric(torchmetrics.Metric):
         self._computed = None
 
     def anchor_settings(self) -> dict[str, Any]:
-        """Return the settings on which `anchor_values` depends, in addition to `settings`; plain values."""
+        """Return the settings on which `anchor_scores` depends, in addition to `settings`; plain values."""
         return {}
 
-    def anchor_values(self, n: int) -> dict[str, Any]:
+    def anchor_scores(self, n: int) -> dict[str, Any]:
         """Return anchors of this metric alone, {set: what `compute` would return for it}, for n fakes.
 
         Called after `setup`.

@@ -96,7 +96,7 @@ class Modes(Metric):
     def directions(self) -> dict[str, bool]:
         return {"captured": True, "high_quality": True, "reverse_kl": False}
 
-    def anchor_values(self, n: int) -> dict[str, Any]:
+    def anchor_scores(self, n: int) -> dict[str, Any]:
         """Return the expected scores of n points of the mixture; exact if the modes do not overlap."""
         assert self._modes is not None
         half = torch.tensor([self._modes.shape[1] / 2, self.deviations**2 / 2], dtype=torch.float64)

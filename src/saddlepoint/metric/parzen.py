@@ -129,7 +129,7 @@ class Parzen(Metric):
     def anchor_settings(self) -> dict[str, Any]:
         return {"centroids": self.centroids}
 
-    def anchor_values(self, n: int) -> dict[str, Any]:
+    def anchor_scores(self, n: int) -> dict[str, Any]:
         """Return the scores of n training samples as centres, and of n centroids of all training samples."""
         train = self._splits["train"]
         order = torch.randperm(len(train), generator=Stream(0, "parzen/training images").generator)

@@ -1,4 +1,4 @@
-"""Points: float32 [n, D] in both forms, drawn as a scatter plot of the first two coordinates."""
+"""Points: float32 [n, D], both as stored and as network input, drawn as a scatter plot of the first two coordinates."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ class Points(Modality):
         """Draw points over the reals, in a square with limits from the reals; one-dimensional points are on a line."""
         from matplotlib.figure import Figure
 
-        def plane(points: Tensor) -> tuple[Any, Any]:
+        def first_two_coordinates(points: Tensor) -> tuple[Any, Any]:
             flat = points.flatten(1).float()
             return flat[:, 0].numpy(), (flat[:, 1] if flat.shape[1] > 1 else torch.zeros(len(flat))).numpy()
 
         figure = Figure(figsize=(5, 5), dpi=100, layout="tight")
         axes = figure.add_subplot()
         if reals is not None:
-            axes.scatter(*plane(reals), s=3, c="#bbbbbb", label="real", rasterized=True)
-            reach = 1.3 * max(1.0, float(reals.abs().max()))
-            axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
-        axes.scatter(*plane(x), s=3, c="#d1495b", label="generated", rasterized=True)
+            axes.scatter(*first_two_coordinates(reals), s=3, c="#bbbbbb", label="real", rasterized=True)
+            limit = 1.3 * max(1.0, float(reals.abs().max()))
+            axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
+        axes.scatter(*first_two_coordinates(x), s=3, c="#d1495b", label="generated", rasterized=True)
         axes.set_aspect("equal")
         axes.legend(loc="upper right", markerscale=4)
         return figure_to_image(figure)

@@ -15,10 +15,10 @@ def discriminator(real: Tensor, fake: Tensor, real_label: float = 1.0) -> Tensor
     Raises ValueError if a is outside (0, 1].
     """
     if not isinstance(real_label, int | float) or not 0 < real_label <= 1:
-        raise ValueError(f"real_label={real_label} must be above 0 and at most 1: D's target for reals")
+        raise ValueError(f"real_label={real_label}, D's target for reals, must be above 0 and at most 1")
     return (real_label * softplus(-real) + (1 - real_label) * softplus(real)).mean() + softplus(fake).mean()
 
 
 def generator(fake: Tensor) -> Tensor:
-    """E[log(1 - D(G(z)))], which saturates if D is confident."""
+    """E[log(1 - D(G(z)))], whose gradient vanishes if D rejects fakes with confidence."""
     return -softplus(fake).mean()

@@ -1,7 +1,7 @@
-"""Classification: -E[log p(y|x)] = E[LSE(l) - l_y], the cross-entropy of K logits l = head(x).
+"""Classification: -E[log p(y|x)] = E[LSE(l) - l_y], the cross-entropy of K logits l = head(x); LSE: log-sum-exp.
 
 On labelled data it is the supervised loss of Salimans et al. 2016 (arXiv:1606.03498), section 5: with the readout
-log_sum_exp and adversarial weight 1/2 (game.players.discriminator.weight=0.5) D descends
+log_sum_exp and adversarial weight 1/2 (game.players.discriminator.weight=0.5) D minimises
 
     E[LSE(l) - l_y]  +  1/2 E[softplus(LSE(l)) - LSE(l)]  +  1/2 E[softplus(LSE(l))]      labelled, real, fake
 
@@ -24,7 +24,7 @@ LABEL = "label"  # the condition with the class of a sample
 class Classification(Regularizer):
     """The sum, over `sides`, of the mean cross-entropy of head `head`.
 
-    labelled   the labelled batch (data.labels), separate from the reals; a round without one adds 0
+    labelled   the labelled batch (data.labels), separate from the reals; 0 if a round has none
     real       the reals with their classes, if these are a condition (game=conditional)
     fake       the fakes with the classes that they were generated for
     Raises ValueError for any other side.
@@ -44,19 +44,19 @@ class Classification(Regularizer):
 
     def forward(self, turn: Turn) -> Tensor:
         """Return the sum of the cross-entropies, a scalar.  Raises Mistake if the head or the classes are missing."""
-        terms = [self.cross_entropy(turn[side] if turn.has(side) else None, side) for side in self.sides]
+        terms = [self.side_loss(turn[side] if turn.has_data_for(side) else None, side) for side in self.sides]
         losses = [loss for loss in terms if loss is not None]
         # without labelled samples the loss is 0 times D's logits, so that D has a gradient even without other terms
         return sum(losses[1:], losses[0]) if losses else 0 * turn["real"].logits.sum()
 
-    def cross_entropy(self, sample: Sample | None, side: str) -> Tensor | None:
-        """Return the mean over the samples of a side, a scalar; None if the labelled side is empty (no NaN)."""
+    def side_loss(self, sample: Sample | None, side: str) -> Tensor | None:
+        """Return the mean cross-entropy of a side, a scalar; None without labelled samples: their mean would be NaN."""
         if side == "labelled" and (sample is None or len(sample.x) == 0):
             return None
         if sample is None or LABEL not in sample.condition:
             raise Mistake(
-                f"classification: the {side} samples have no condition {LABEL}. Remove {side} from its sides, or use a "
-                "conditional game: game=conditional"
+                f"classification: the {side} samples have no condition {LABEL}. Remove {side} from the sides of "
+                "this regularizer, or use a conditional game: game=conditional"
             )
         self.check_output(sample.output)
         return cross_entropy(sample.output.heads[self.head], sample.condition[LABEL])

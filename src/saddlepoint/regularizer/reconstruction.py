@@ -33,7 +33,7 @@ class Reconstruction(Regularizer):
 
     def forward(self, turn: Turn) -> Tensor:
         """Return the mean distance, a scalar."""
-        x = turn.player_entry(self.side)
-        gap = x - turn.repeated_entry(self.target, x)
+        x = turn.player_tensor(self.side)
+        gap = x - turn.repeated_tensor(self.target, x)
         wide = gap.to(torch.promote_types(gap.dtype, torch.float32))
         return (wide.abs() if self.absolute else wide.square()).mean()

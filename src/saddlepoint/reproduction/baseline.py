@@ -19,7 +19,7 @@ from saddlepoint.comparison.arms.direction import HIGHER_IS_BETTER, LOWER_IS_BET
 from saddlepoint.config import config_file
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.evaluation.contract import Contract
-from saddlepoint.schema import FileSection, replace_error, section_error, select_keys, to_mistake
+from saddlepoint.schema import FileSection, section_error, select_keys, to_mistake, with_error_message
 from saddlepoint.schema import Number as AnyNumber
 
 
@@ -41,21 +41,25 @@ def _check_contract(value: Any) -> dict[str, Any]:
 
 
 Text = Annotated[str, Before(str), After(str.strip)]
-Flag = Annotated[bool, Strict(), replace_error("must be true or false")]
-Number = Annotated[AnyNumber, replace_error("must be a number")]
-Proportion = Annotated[float, Strict(), Field(gt=0, lt=1), replace_error("must lie between 0 and 1, e.g. 0.90")]
-Direction = Annotated[Literal["lower", "higher"], replace_error("must be lower or higher: which scores are better")]
-Range = Annotated[tuple[AnyNumber, AnyNumber], replace_error("must be the least and the most that the score can be")]
+Flag = Annotated[bool, Strict(), with_error_message("must be true or false")]
+Number = Annotated[AnyNumber, with_error_message("must be a number")]
+Proportion = Annotated[float, Strict(), Field(gt=0, lt=1), with_error_message("must lie between 0 and 1, e.g. 0.90")]
+Direction = Annotated[
+    Literal["lower", "higher"], with_error_message("must be lower or higher: which scores are better")
+]
+Range = Annotated[
+    tuple[AnyNumber, AnyNumber], with_error_message("must be the least and the most that the score can be")
+]
 Override = Annotated[str, Strict()]
 Overrides = Annotated[
     tuple[Override, ...],
-    replace_error("must be a list of overrides as on the command line, [key=value, ...]"),
+    with_error_message("must be a list of overrides as on the command line, [key=value, ...]"),
     Before(lambda x: x or ()),
 ]
 Seeds = Annotated[
     tuple[Annotated[int, Strict()], ...],
     Field(min_length=1),
-    replace_error("must be a list of whole numbers, e.g. [0, 1, 2]"),
+    with_error_message("must be a list of whole numbers, e.g. [0, 1, 2]"),
     After(_check_unique),
 ]
 

@@ -1,6 +1,6 @@
 """The certificate of a reproduction: verdicts and scores, how they were measured, and what is needed to repeat it.
 
-certificate.json is for programs, certificate.md for people; both have the same content. Plain values only.
+certificate.json is for programs, certificate.md for people; both have the same content, of JSON types only.
 """
 
 import json
@@ -22,7 +22,8 @@ from saddlepoint.template import render_template
 
 def certificate_facts(
     baseline: Baseline, headline_verdicts: Sequence[HeadlineVerdict], outcomes: Sequence[RunOutcome], verdict: str,
-    certified: bool, remarks: Sequence[str], code: Mapping[str, Any], file: GitStatus, folder: Path, started: str,
+    certified: bool, remarks: Sequence[str], code: Mapping[str, Any], baseline_file: GitStatus, folder: Path,
+    started: str,
 ) -> dict[str, Any]:  # fmt: skip
     """Return the content of the certificate of a finished reproduction."""
     provenances = [run.provenance for run in outcomes if run.provenance]
@@ -42,7 +43,7 @@ def certificate_facts(
         "headlines": [_headline_facts(headline) for headline in headline_verdicts],
         "runs": [_run_facts(run, folder) for run in outcomes],
         "code": dict(code),
-        "file": asdict(file),
+        "file": asdict(baseline_file),
         "data": {f"{d.get('name')} {split}": sha for d in data for split, sha in d.get("sha256", {}).items()},
         "environments": [e for i, e in enumerate(environments) if e not in environments[:i]],
         "hours": {"spent": sum(run.seconds for run in outcomes) / 3600, "expected_of_one": baseline.hours},
@@ -54,7 +55,7 @@ def certificate_facts(
 
 def _headline_facts(verdict: HeadlineVerdict) -> dict[str, Any]:
     headline, result = verdict.headline, verdict.equivalence
-    interval = None if result is None or result.interval is None else [result.interval.low, result.interval.high]
+    ends = [] if result is None or result.interval is None else [result.interval.low, result.interval.high]
     return {
         "name": headline.name,
         "verdict": verdict.verdict,
@@ -66,9 +67,9 @@ def _headline_facts(verdict: HeadlineVerdict) -> dict[str, Any]:
         "tolerance": headline.allowed.model_dump(),
         "suspicious": headline.suspicious,
         "mean": None if result is None else _finite(result.estimate.mean),
-        "std": None if result is None else result.estimate.std,
+        "std": None if result is None else _finite(result.estimate.std),
         "n": sum(_finite(value) is not None for value in next(iter(verdict.values.values())).values()),
-        "interval": interval,
+        "interval": ends if ends and all(map(math.isfinite, ends)) else None,
         "distance": None if result is None else _finite(result.distance),
         "values": {arm: {seed: _finite(v) for seed, v in values.items()} for arm, values in verdict.values.items()},
     }
@@ -114,7 +115,7 @@ def _format_published(published: Mapping[str, Any]) -> str:
     return f"{published['value']:g}{spread}" + (f" ({text})" if text else "")
 
 
-def _format_range(least: float | None, most: float | None) -> str:
-    if least is None:
-        return f"at most {most:g}"
-    return f"at least {least:g}" if most is None else f"{least:g} to {most:g}"
+def _format_range(minimum: float | None, maximum: float | None) -> str:
+    if minimum is None:
+        return f"at most {maximum:g}"
+    return f"at least {minimum:g}" if maximum is None else f"{minimum:g} to {maximum:g}"

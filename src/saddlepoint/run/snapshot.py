@@ -55,6 +55,6 @@ def load_snapshot(path: Path) -> tuple[dict[str, Tensor], int, str]:
     return state, metadata["images"], metadata["weights"]
 
 
-def snapshot_images(run: Run) -> list[int]:
-    """Return the images of all snapshots of a run, in ascending order."""
+def snapshot_image_counts(run: Run) -> list[int]:
+    """Return the numbers of training images at which a run saved snapshots, in ascending order."""
     return list(files_by_images(run.snapshots, ".safetensors"))

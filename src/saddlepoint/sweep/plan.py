@@ -1,7 +1,7 @@
 """The definition of a search: search space, metric, sampler, pruner, number of trials.
 
-A search never uses a score on reals that are reported (train or test): a score that selected a setting is a biased
-estimate of its quality (docs/sweeping.md).
+A search never uses a score on the train or test split, on which final scores are reported: a score that selected a
+setting is a biased estimate of its quality (docs/sweeping.md).
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.sweep.method import Method
 from saddlepoint.sweep.space import Dimension, comparable_form
 
-MISSING = "nothing"  # the value in messages of a setting that one of two searches lacks
+MISSING_TEXT = "nothing"  # the value in messages of a setting that one of two searches lacks
 SEARCH_SPLIT = "validation"
 REPORTED_SPLITS = ("train", "test", "all")
 DIRECTIONS = ("minimize", "maximize")
@@ -34,24 +34,24 @@ class SearchMetric:
 
     @property
     def direction_text(self) -> str:
-        """ "high is good" or "low is good"."""
-        return f"{'high' if self.higher_is_better else 'low'} is good"
+        """ "higher is better" or "lower is better"."""
+        return f"{'higher' if self.higher_is_better else 'lower'} is better"
 
-    def find_key(self, keys: Iterable[str]) -> str | None:
+    def find_score_key(self, keys: Iterable[str]) -> str | None:
         """Return the first key that is this score on the validation split; None if there is none."""
         validation = (key for key in keys if key.endswith(f"_{SEARCH_SPLIT}"))
         return next((key for key in validation if self.name in (key, metric_of(key, self.name))), None)
 
 
 def parse_metric(name: str, direction: str | None = None) -> SearchMetric:
-    """Return the search metric of a metric's name or a score key; the direction is required for user-defined metrics.
+    """Parse the name of a metric or of one score; the direction is required for user-defined metrics.
 
-    Raises Mistake for a score on reals that are reported, and for an unknown, missing or wrong direction.
+    Raises Mistake for a score on a split of final scores, and for an unknown, missing or wrong direction.
     """
     body, _, split = name.rpartition("_")
     if body and split in REPORTED_SPLITS:
         raise Mistake(
-            f"metric: {name} is measured on reals that are reported. A search uses only the {SEARCH_SPLIT} split: "
+            f"metric: {name} uses a split that final scores are reported on. A search uses only {SEARCH_SPLIT}: "
             f"metric: {metric_of(name)}"
         )
     if direction is not None and direction not in DIRECTIONS:
@@ -63,21 +63,24 @@ def parse_metric(name: str, direction: str | None = None) -> SearchMetric:
         raise Mistake(f"metric: {name}: its direction is unknown.{hint} Otherwise add direction: minimize or maximize")
     requested = None if direction is None else direction == "maximize"
     if metric in known and requested not in (None, metric in HIGHER_IS_BETTER):
-        good = "high" if metric in HIGHER_IS_BETTER else "low"
-        raise Mistake(f"direction: {direction}: of {metric}, {good} values are good")
+        better = "higher" if metric in HIGHER_IS_BETTER else "lower"
+        raise Mistake(f"direction: {direction}: for {metric}, {better} is better")
     return SearchMetric(name, "maximize" if higher_is_better(metric, requested) else "minimize")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One search.  Raises Mistake if it has no trials, no end, or a grid with infinitely many points."""
+    """One search.
+
+    Raises Mistake if the number of trials is missing or below 1, or if a grid has a continuous dimension.
+    """
 
     name: str
     space: tuple[Dimension, ...]
     metric: SearchMetric
     sampler: Method
     pruner: Method | None
-    seeds: tuple[int, ...]  # of every trial; its value is the mean over them
+    seeds: tuple[int, ...]  # of every trial; a trial's value is the mean over its seeds
     max_trials: int | None  # None: every point of a grid
     overrides: tuple[str, ...] = ()  # of every trial
     machine_overrides: tuple[str, ...] = ()  # overrides for where it runs, which do not change the search
@@ -89,7 +92,7 @@ class Plan:
         if self.sampler.name == "grid" and continuous:
             raise Mistake(f"a grid needs a step, or choices, for {', '.join(continuous)}: {{low, high, step}}")
         if self.sampler.name != "grid" and self.max_trials is None:
-            raise Mistake("how many trials? For example trials=30; only a grid has a natural end")
+            raise Mistake("set trials, for example trials=30: only a grid search ends by itself")
 
     @property
     def n_points(self) -> int | None:
@@ -122,11 +125,11 @@ class Plan:
 def first_changed_setting(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Return the first difference of two `defining_settings`, "seeds: [0] there, [0, 1] here"; "" if there is none."""
     for key in {**new, **old}:
-        new_value, old_value = new.get(key, MISSING), old.get(key, MISSING)
+        new_value, old_value = new.get(key, MISSING_TEXT), old.get(key, MISSING_TEXT)
         if key == "space" and isinstance(old_value, Mapping):
             for name in {**new_value, **old_value}:
-                new_dimension, old_dimension = new_value.get(name, MISSING), old_value.get(name, MISSING)
-                if MISSING in (new_dimension, old_dimension) or (
+                new_dimension, old_dimension = new_value.get(name, MISSING_TEXT), old_value.get(name, MISSING_TEXT)
+                if MISSING_TEXT in (new_dimension, old_dimension) or (
                     comparable_form(new_dimension) != comparable_form(old_dimension)
                 ):
                     return f"space.{name}: {old_dimension} there, {new_dimension} here"

@@ -27,16 +27,16 @@ from saddlepoint.sweep.trial import build_starter, images_between_scores, trial_
 from saddlepoint.sweep.trial_table import TrialTable
 from saddlepoint.sweep.worker import run_trials
 
-FRESH_SEED = 1000  # the first of the seeds proposed for the winner: no search has used them
+FRESH_SEED = 1000  # first of the seeds proposed for retraining the best trial; searches usually use smaller seeds
 # keys of data that define which reals are trained on, but not which reals a score uses
 TRAINING_DATA_KEYS = {"batch", "seed", "labels", "label_seed", "labelled_batch", "number", "reserved"}
-METRICS = (LOWER_IS_BETTER | HIGHER_IS_BETTER) - {"error"}  # `error` is measured by a callback, along the run
+METRICS = (LOWER_IS_BETTER | HIGHER_IS_BETTER) - {"error"}  # a callback measures `error` during training
 
 
 def run_sweep(
     plan: Plan, settings: DictConfig, config_dir: str | None, console: Console
 ) -> tuple[list[str], dict[str, Any]]:
-    """Run trials until the planned number has ended, and write the report.  Raises Mistake.
+    """Run trials until the planned number has finished, been pruned or failed, and write the report. Raises Mistake.
 
     Returns a summary in lines for people, and the same as a dict: every trial, and the `best` one, or None if no trial
     has finished.
@@ -45,7 +45,9 @@ def run_sweep(
     base = check_space(plan, config_dir)
     launcher: Any = OmegaConf.to_container(base.launcher, resolve=True)
     if launcher.pop("_target_").rpartition(".")[2] != Local.__name__:
-        raise Mistake("a sweep starts its trials on this machine: launcher=local. On a cluster, start it in a job")
+        raise Mistake(
+            "set launcher=local: a sweep runs its trials on one machine. On a cluster, run the sweep in a job"
+        )
     local = Local(**{**launcher, "processes": settings.workers})
     pruner = build_pruner(plan.pruner, images_between_scores(base), base.images)
     study = Study(folder, plan, pruner, settings.storage)
@@ -63,7 +65,7 @@ def run_sweep(
 
 
 def check_space(plan: Plan, config_dir: str | None = None) -> DictConfig:
-    """Compose and build the test values of every dimension once; return the config that all trials share.
+    """Compose and build a config for each test value of every dimension; return the config that all trials share.
 
     Raises Mistake before any training for an unknown key, for an invalid value, and if a dimension changes how trials
     are measured.
@@ -80,21 +82,20 @@ def check_space(plan: Plan, config_dir: str | None = None) -> DictConfig:
                 raise Mistake(f"space.{dimension.key}, {value}: {mistake}") from None
             if _measurement_keys(config) != measurement:
                 raise Mistake(
-                    f"space.{dimension.key}, {value}: it changes how a trial is measured, and trials could not be "
+                    f"space.{dimension.key}, {value}: this changes how trials are scored, so their scores could not be "
                     "compared"
                 )
     return base
 
 
 def _check_is_measured(name: str, config: DictConfig) -> None:
-    """Raise Mistake if the searched metric is one of ours and no trial measures it on validation."""
+    """Raise Mistake if the searched metric is one of this package and no trial measures it on validation."""
     available = list(map(str, config.metric))[: None if config.evaluation.split == SEARCH_SPLIT else 1]
     metric = metric_of(name)
     if metric in METRICS and not any(metric == key or metric.startswith(f"{key}_") for key in available):
         raise Mistake(
-            f"metric: {name}: no trial measures it on {SEARCH_SPLIT}; measured there: "
-            f"{', '.join(available) or 'nothing'}, which is the first of metric=[...], or every one with "
-            f"evaluation.split={SEARCH_SPLIT}"
+            f"metric: {name}: no trial measures it on the {SEARCH_SPLIT} split. Only the first of metric=[...] is "
+            f"measured there, or all with evaluation.split={SEARCH_SPLIT}: {', '.join(available) or 'none'}"
         )
 
 
@@ -156,7 +157,7 @@ def _next_steps(plan: Plan, trials: int, path: Path, folder: Path, name: str, co
     location = folder / "winner" if config_dir is None else config_dir
     copy = [] if config_dir is None else [f"  mkdir -p {config_dir}/experiment && cp {path} {config_dir}/experiment/"]
     return [
-        f"its score is the best of {trials}, so it is optimistic: it selected the trial. To measure it on fresh seeds:",
+        f"the best of {trials} scores is optimistic, because it selected the trial. To measure it on fresh seeds:",
         *copy,
         f"  saddlepoint train -m --config-dir {location} experiment={name} seed={seeds}",
         "to compare it with another search, at equal numbers of trials (docs/comparing.md):",

@@ -87,7 +87,7 @@ class TrialProcess:
         """
         curve = {}
         for event in self._events():
-            key = self.metric.find_key(event)
+            key = self.metric.find_score_key(event)
             if key is not None and self.images_between <= event["images"] < self.job.images:
                 curve[event["images"] // self.images_between * self.images_between] = float(event[key])
         return curve
@@ -110,7 +110,7 @@ class TrialProcess:
 
     def _final_score(self) -> AttemptResult:
         events = [event for event in self._events() if event["images"] >= self.job.images]
-        scores = [float(event[key]) for event in events if (key := self.metric.find_key(event)) is not None]
+        scores = [float(event[key]) for event in events if (key := self.metric.find_score_key(event)) is not None]
         if scores:
             return AttemptResult(scores[-1])
         splits = (*REPORTED_SPLITS, SEARCH_SPLIT)

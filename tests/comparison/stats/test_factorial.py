@@ -240,7 +240,7 @@ def test_one_run_per_cell_estimates_the_noise_by_higher_orders() -> None:
     ]  # order 2 leaves one degree of freedom, the three-factor interaction
     error = 2 * (squares / 8) ** 0.5
     assert first.interval.high - first.effect == pytest.approx(stats.t.ppf(0.975, 1) * error)
-    with pytest.raises(Mistake, match="leave none to estimate the noise"):
+    with pytest.raises(Mistake, match="leave no degree of freedom to estimate the noise"):
         factorial_effects(settings, y.tolist(), order=3)
 
 
@@ -271,5 +271,5 @@ def test_a_run_without_a_factor_is_refused() -> None:
 
 
 def test_blocks_that_do_not_hold_every_cell_equally_often_are_refused() -> None:
-    with pytest.raises(Mistake, match="block 0 does not hold every cell equally often"):
+    with pytest.raises(Mistake, match="block 0 must contain every cell equally often"):
         factorial_effects(design(1, 2), [1.0, 2.0, 3.0, 4.0], blocks=[0, 1, 0, 1])

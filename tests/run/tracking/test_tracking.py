@@ -204,7 +204,7 @@ def test_any_failure_during_a_run_leaves_its_result_unchanged(
     if not fault.startswith("core"):
         assert_whole(run, 1)
     if fault == "core stopped":
-        assert "it did not finish in time" in run.said
+        assert "W&B did not finish in time" in run.said
         assert becomes_true(10, lambda: not children("wandb-core")), "otherwise the exit would wait for it"
     assert train_run(tmp_path / "next", "images=256").said.count("W&B") == 1, "the next run is tracked as usual"
 

@@ -130,7 +130,7 @@ def test_a_call_that_never_returns_delays_the_end_by_a_limited_time(
     _, _, location = play(hanging, lambda: free.wait(60), 0.05)
     free.set()
     assert time.monotonic() - began < 5
-    assert location == "W&B: it did not finish in time; its data of this run are in wandb/ in the run folder"
+    assert location == "W&B did not finish in time; the data of this run are in wandb/ in the run folder"
 
 
 # ---------------------------------------------------------------------------------------------------- the courier

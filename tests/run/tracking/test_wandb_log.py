@@ -170,7 +170,7 @@ def test_parts_are_ordered_by_time_and_several_runs_need_an_id(tmp_path: Path) -
         load_wandb_run(tmp_path, "on")
     with pytest.raises(Mistake, match="has no W&B run"):
         load_wandb_run(tmp_path / "elsewhere")
-    assert wandb_log.BEGUN_AT == "begun_at"
+    assert wandb_log.RESUMED_AT_IMAGES == "begun_at"
 
 
 def test_rows_that_a_killed_part_did_not_log_are_logged_by_the_next_in_order(tmp_path: Path) -> None:

@@ -3,19 +3,22 @@
     main effect    mean(level) - mean(first level), over all levels of the other factors
     interaction    half of how much one factor's effect differs between a level and the first level of another
     in general     sum_i c_i y_i,   c_i = 2 s_i / sum_j |s_j|
-                   s: the product, over the effect's factors, of 1 (its level), -1 (the first) and 0 (another one)
-    error          s sqrt(sum_i c_i^2)
-                   s^2: within cells, N - cells degrees of freedom; with B blocks, B - 1 fewer
+                   s_i: the product, over the effect's factors, of 1 if run i has the level that is compared with the
+                   first, -1 if it has the first level, and 0 otherwise
+    error          sigma sqrt(sum_i c_i^2)
+                   sigma^2: the variance within cells, N - cells degrees of freedom; with B blocks, B - 1 fewer
 
-With two levels per factor that is 2 / N sum_i s_i y_i, with the error 2 s / sqrt(N). Yates 1937, The design and
+With two levels per factor that is 2 / N sum_i s_i y_i, with the error 2 sigma / sqrt(N). Yates 1937, The design and
 analysis of factorial experiments; Box, Hunter & Hunter 2005, Statistics for Experimenters, chapter 5; Montgomery,
-Design and Analysis of Experiments, chapters 5 and 6. Every run contributes to every effect: 2^5 cells of 3 compare 48
-runs with 48. The p are Student's t, uncorrected: the caller corrects for the number of effects.
+Design and Analysis of Experiments, chapters 5 and 6. Every run contributes to every effect: with 2^5
+cells of 3 runs, every effect compares 48 runs with the other 48. The p-values come from Student's t and are not
+corrected for the number of effects: the caller does that.
 
 If values are imputed, use `rank_effects`: the same effects on ranks, without intervals. The p of a main effect is
 exact: two levels are exchanged within each combination of the other factors, and p is the share of all exchanges whose
 sum of ranks is as far from its mean as the observed one (the stratified Wilcoxon test of van Elteren 1960, Bull. Int.
-Stat. Inst. 37: 351-361, with ranks over all runs). No exchange leaves an interaction unchanged, so it has no p.
+Stat. Inst. 37: 351-361, with ranks over all runs). For an interaction no
+exchange of levels keeps the other effects fixed, so it has no p.
 """
 
 from __future__ import annotations
@@ -103,10 +106,10 @@ def factorial_effects(
     """Return every effect of up to `order` factors, main effects first.
 
     `settings` gives the level of each factor in each run (True and False for a factor that is on or off). `levels`
-    gives their order; the others are compared with the first; None: sorted. `blocks` numbers what runs have in common
-    (their seed); its effect is removed as a common shift. With one run per cell, the effects above `order` estimate
+    gives their order; the others are compared with the first; None: sorted. `blocks` is the block of each run, for
+    example its seed; the mean of each block is removed. With one run per cell, the effects above `order` estimate
     the noise. Raises Mistake if a cell is missing or has more runs than another, if a factor does not vary, if blocks
-    do not hold every cell equally often, and if no run is left to estimate the noise.
+    do not contain every cell equally often, and if no run is left to estimate the noise.
     """
     y = finite_array(values)
     design = Design.from_settings(settings, y.size, levels)
@@ -152,7 +155,7 @@ def stratified_rank_p(ranks: Sequence[float] | Array, signs: np.ndarray, strata:
     for members in strata:
         runs = [i for i in members if signs[i] != 0]
         high = [i for i in runs if signs[i] > 0]
-        low = int(doubled[runs].min())  # counting from the lowest rank of the stratum keeps the sums short
+        low = int(doubled[runs].min())  # ranks are counted from here, so that the distribution is short
         shifted = doubled[runs] - low
         distribution = np.convolve(distribution, _subset_sum_distribution(shifted, len(high)))
         observed += int((doubled[high] - low).sum())
@@ -193,8 +196,8 @@ def _residual(y: Array, design: Design, order: int, blocks: np.ndarray | None) -
         freedom -= len(set(blocks.tolist())) - 1
     if freedom < 1:
         raise Mistake(
-            f"{y.size} runs of {len(design.cells)} cells leave none to estimate the noise: train another seed of every "
-            "cell, or request effects of a lower order"
+            f"{y.size} runs in {len(design.cells)} cells leave no degree of freedom to estimate the noise: "
+            "train another seed of every cell, or request effects of a lower order"
         )
     return residual, freedom
 
@@ -202,7 +205,7 @@ def _residual(y: Array, design: Design, order: int, blocks: np.ndarray | None) -
 def _levels(settings: Sequence[Mapping[str, Hashable]], n: int, levels: Levels | None) -> Levels:
     """Return the levels of each factor, factors in the order in which they first occur."""
     if len(settings) != n:
-        raise Mistake(f"{len(settings)} settings cannot belong to {n} scores")
+        raise Mistake(f"there are {len(settings)} settings, but {n} scores")
     names = list(dict.fromkeys(name for run in settings for name in run))
     known: dict[str, Sequence[Hashable]] = {}
     for name in names:
@@ -243,10 +246,10 @@ def _format_level(level: Hashable) -> str:
 def _blocks(blocks: np.ndarray, cells: Cells) -> Iterator[list[int]]:
     """Yield the runs of each block. Raises Mistake if a block holds one cell more often than another."""
     if len(blocks) != sum(map(len, cells.values())):
-        raise Mistake(f"{len(blocks)} blocks cannot belong to {sum(map(len, cells.values()))} scores")
+        raise Mistake(f"there are {len(blocks)} blocks, but {sum(map(len, cells.values()))} scores")
     for block in np.unique(blocks):
         if len({int((blocks[members] == block).sum()) for members in cells.values()}) > 1:
             raise Mistake(
-                f"block {block} does not hold every cell equally often: its shift cannot be separated from the effects"
+                f"block {block} must contain every cell equally often: its mean cannot be separated from the effects"
             )
         yield np.flatnonzero(blocks == block).tolist()

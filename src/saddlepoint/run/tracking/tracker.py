@@ -12,7 +12,7 @@ from typing import Any
 from saddlepoint.run.folder import Run
 from saddlepoint.run.journal import RunLogger
 from saddlepoint.run.tracking.background_worker import BackgroundWorker
-from saddlepoint.run.tracking.wandb_log import BEGUN_AT, missing_rows
+from saddlepoint.run.tracking.wandb_log import RESUMED_AT_IMAGES, missing_rows
 from saddlepoint.run.tracking.wandb_session import (
     WandbSession,
     agent_run_id,
@@ -23,16 +23,21 @@ from saddlepoint.run.tracking.wandb_session import (
     redact_wandb_logs,
 )
 
-GRACE = 20.0  # seconds, in addition to the timeouts of the server: the process of W&B starts and writes its files
+GRACE = 20.0  # seconds added to the server timeouts, for W&B's process to start and to write its files
 
 
 class Tracker(RunLogger):
     """Logs everything of a run to W&B, with `images` as the x-axis.
 
+    An argument that is None or [] is as set in W&B's environment variables, else:
+
+    name       <run>/<seed>
+    project    saddlepoint
+    entity     the default account
+    group      the run's name
+    tags       none; in any case the components are tags too (`component_tags`)
+    job_type   train
     mode, timeout    see WandbSession
-    group      groups runs in W&B; None: as set in W&B (WANDB_RUN_GROUP), else the run's name
-    name, project, entity, tags, job_type    None or []: as set in W&B, else <run>/<seed>, saddlepoint, the default
-               account, none, train; tags are added to those of the components (`component_tags`)
     Raises Mistake for an unknown mode.
     """
 
@@ -52,7 +57,7 @@ class Tracker(RunLogger):
         super().__init__()
         self.session = WandbSession(mode, project, entity, group, tuple(tags or ()), timeout, name, job_type)
         self.id: str | None = None
-        self.whereabouts = format_whereabouts(None)  # one line for a closed run: where it is, how to upload it
+        self.whereabouts = format_whereabouts(None)  # a message: where the log is, and how to upload it
         self._worker: BackgroundWorker | None = None
         self._wandb: Any = None  # used only in the worker thread
 
@@ -71,7 +76,7 @@ class Tracker(RunLogger):
             "id": self.id,
             "resume": "allow",
         }
-        wandb_config = {**config, BEGUN_AT: run.summary.get("images", 0)}
+        wandb_config = {**config, RESUMED_AT_IMAGES: run.summary.get("images", 0)}
         previous_rows = list(run.rows()) if previous_id else []
         self.whereabouts = "W&B: not tracked"  # until the run has started
         import_module("wandb")  # here, because two threads that import it at once may see a partly initialised module
@@ -96,11 +101,11 @@ class Tracker(RunLogger):
 
     def log_animation(self, key: str, path: Path) -> None:
         """Put the GIF file `path` into the summary."""
-        self._submit(lambda run: run.summary.update({key: _media("Video", path, format="gif")}))
+        self._submit(lambda wandb_run: wandb_run.summary.update({key: _media("Video", path, format="gif")}))
 
     def alert(self, title: str, text: str) -> None:
         """Send a W&B alert with level WARN; an offline run sends none."""
-        self._submit(lambda run: run.alert(title, text, level="WARN"))
+        self._submit(lambda wandb_run: wandb_run.alert(title, text, level="WARN"))
 
     def close(self, summary: Mapping[str, Any], checkpoint: Path | None, failed: bool) -> None:
         """Log the summary, upload the checkpoint as an artifact if the run is online, and finish the W&B run.
@@ -111,20 +116,20 @@ class Tracker(RunLogger):
         if self._worker is None:
             return
         values = dict(summary)
-        self._submit(lambda run: run.summary.update(values))
-        self._submit(lambda run: self._log_artifacts(run, checkpoint))
-        self._submit(lambda run: self._finish(run, failed))
+        self._submit(lambda wandb_run: wandb_run.summary.update(values))
+        self._submit(lambda wandb_run: self._log_artifacts(wandb_run, checkpoint))
+        self._submit(lambda wandb_run: self._finish(wandb_run, failed))
         worker, self._worker = self._worker, None
         try:
-            arrived = worker.finish(3 * self.session.timeout + GRACE)
+            is_finished = worker.finish(3 * self.session.timeout + GRACE)
         except KeyboardInterrupt:  # interrupted while waiting: the local record is complete in any case
-            arrived = False
-        if not arrived:
+            is_finished = False
+        if not is_finished:
             kill_wandb_service()
-            self.whereabouts = "W&B: it did not finish in time; its data of this run are in wandb/ in the run folder"
+            self.whereabouts = "W&B did not finish in time; the data of this run are in wandb/ in the run folder"
 
     def _submit(self, call: Callable[[Any], object]) -> None:
-        """Submit a call with the W&B run as argument; it is skipped if the run does not exist by then."""
+        """Submit a call with the W&B run as argument; it is skipped if there is no W&B run when it is executed."""
         if self._worker is not None:
             self._worker.submit(lambda: call(self._wandb) if self._wandb is not None else None)
 
@@ -148,8 +153,8 @@ class Tracker(RunLogger):
     def _log(self, row: dict[str, Any]) -> None:
         self._wandb.log(row)
 
-    def _log_artifacts(self, run: Any, checkpoint: Path | None) -> None:
-        if run.offline or checkpoint is None or not checkpoint.exists():
+    def _log_artifacts(self, wandb_run: Any, checkpoint: Path | None) -> None:
+        if wandb_run.offline or checkpoint is None or not checkpoint.exists():
             return
         import wandb
 
@@ -158,13 +163,13 @@ class Tracker(RunLogger):
             if path.exists():
                 artifact = wandb.Artifact(f"checkpoint-{self.id}", type="model")
                 artifact.add_file(str(path))
-                run.log_artifact(artifact, aliases=aliases)
+                wandb_run.log_artifact(artifact, aliases=aliases)
 
-    def _finish(self, run: Any, failed: bool) -> None:
+    def _finish(self, wandb_run: Any, failed: bool) -> None:
         self._wandb = None
-        self.whereabouts = format_whereabouts(run, arrived=False)
-        self.whereabouts = format_whereabouts(run, finish_run(run, exit_code=1 if failed else 0))
-        redact_wandb_logs(Path(run.dir).parent)
+        self.whereabouts = format_whereabouts(wandb_run, finished_in_time=False)
+        self.whereabouts = format_whereabouts(wandb_run, finish_run(wandb_run, exit_code=1 if failed else 0))
+        redact_wandb_logs(Path(wandb_run.dir).parent)
 
 
 def component_tags(config: Mapping[str, Any]) -> list[str]:

@@ -25,7 +25,7 @@ HEADER = struct.Struct("<4sHB")  # ":W&B", a magic number, the version
 MAGIC = (b":W&B", 0xBEE1, 0)
 CHUNK = struct.Struct("<IHB")
 FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
-BEGUN_AT = "begun_at"  # a config key of the tracker: the images at the start of this part
+RESUMED_AT_IMAGES = "begun_at"  # a config key of the tracker: the images at the start of this part
 Row = dict[str, Any]
 
 
@@ -77,7 +77,7 @@ def join_parts(parts: Iterable[WandbPart]) -> list[Row]:
     """Join the rows of all parts, in order of `images`, each once, without rows that a later part replaces."""
     rows: list[Row] = []
     for run_part in parts:
-        start = run_part.config.get(BEGUN_AT, run_part.rows[0].get("images", 0) if run_part.rows else None)
+        start = run_part.config.get(RESUMED_AT_IMAGES, run_part.rows[0].get("images", 0) if run_part.rows else None)
         if start is not None:  # None: this start logged nothing
             rows = [row for row in rows if start and row.get("images", 0) <= start and not row.get("final")]
         known = {_row_key(row) for row in rows}

@@ -202,11 +202,11 @@ def redact_wandb_logs(folder: Path | None) -> None:
             path.write_text(redact(path.read_text(encoding="utf-8", errors="replace")), encoding="utf-8")
 
 
-def format_whereabouts(run: Any, arrived: bool = True) -> str:
+def format_whereabouts(run: Any, finished_in_time: bool = True) -> str:
     """Return one line: where a W&B run is, and how to upload it if not all has `arrived`.  run None: not tracked."""
     if run is None:
         return "W&B: not tracked (logger.mode=disabled)"
-    if arrived and not run.offline:
+    if finished_in_time and not run.offline:
         return f"W&B: {run.url}"
     state = "offline; to upload it" if run.offline else f"{run.url}, but not all of it; to upload the rest"
     folder, cwd = Path(run.dir).parent, Path.cwd()

@@ -1,4 +1,4 @@
-"""The command that trains a run again: the choices and keys in which its config differs from today's defaults."""
+"""The `saddlepoint train` command that reproduces a config: the overrides of today's defaults."""
 
 import json
 import re
@@ -58,14 +58,14 @@ def _group_overrides(config: DictConfig) -> Iterator[str]:
 def _placed_overrides(config: DictConfig) -> Iterator[str]:
     """Yield all keys of components that were placed at a key, such as schedule@optimizer.generator.lr."""
     placed = [str(key).partition("@")[2] for key in config.choice if "@" in str(key)]
-    for key, value in _training_items(config).items():
+    for key, value in _flat_training_keys(config).items():
         if any(key.startswith(f"{prefix}.") for prefix in placed) and not key.endswith("_target_"):
             yield f"{key}={_format_argument(value)}"
 
 
 def _key_overrides(config: DictConfig, defaults: DictConfig) -> Iterator[str]:
     """Yield the keys whose values differ from those of `defaults`, a config of the same choices."""
-    items, default_items = _training_items(config), _training_items(defaults)
+    items, default_items = _flat_training_keys(config), _flat_training_keys(defaults)
     for key, (default, value) in nested_difference(default_items, items).items():
         if value is not NO_VALUE:
             is_new = default is NO_VALUE and not _is_section(key, default_items)
@@ -79,7 +79,8 @@ def _is_section(key: str, items: Mapping[str, Any]) -> bool:
     return any(other.startswith(f"{key}.") for other in items)
 
 
-def _training_items(config: DictConfig) -> dict[str, Any]:
+def _flat_training_keys(config: DictConfig) -> dict[str, Any]:
+    """Return dotted key -> value of the settings that affect training, without the hashes of user-defined code."""
     plain: Any = OmegaConf.to_container(config, resolve=False)
     return dict(dotted_items({key: value for key, value in training_keys(plain).items() if key != CODE_KEY}))
 
