@@ -51,17 +51,17 @@ REFUSED = [
     (Number, True, "key=true: key is a number"),
     (Number, float("nan"), "is a number"),
     (Number, float("inf"), "is a number"),
-    (Count, 0, "a whole number from 1 on"),
-    (Count, 16.5, "a whole number from 1 on"),
-    (Natural, True, "a whole number from 0 on"),
-    (Natural, "32x32", "a whole number from 0 on"),
+    (Count, 0, "an integer from 1 on"),
+    (Count, 16.5, "an integer from 1 on"),
+    (Natural, True, "an integer from 0 on"),
+    (Natural, "32x32", "an integer from 0 on"),
     (Flag, 1, "true or false"),
     (Flag, "maybe", "true or false"),
     (NonEmptyText, "", "key='': key is text"),
     (Text, None, "is text"),
     (value_type(tuple[float, float]), [0.5], "key=[0.5]: key is a list of 2 numbers"),
-    (value_type(Sequence[int]), ["a"], "a list of whole numbers"),
-    (value_type(Sequence[int]), 5, "a list of whole numbers"),
+    (value_type(Sequence[int]), ["a"], "a list of integers"),
+    (value_type(Sequence[int]), 5, "a list of integers"),
     (value_type(float | Tensor), {"_target_": "x"}, "is a number"),
     (value_type(float | Callable[[int], float]), "fast", "is a number or a schedule"),
     (value_type(Callable[..., Any] | None), "batch", "is a component ({_target_: ...}) or null"),
@@ -94,7 +94,7 @@ def test_booleans_are_accepted_in_three_spellings_and_any_case(text: str) -> Non
 
 
 def test_a_kind_is_described_in_words() -> None:
-    assert describe_type(Count | None) == "a whole number from 1 on or null"
+    assert describe_type(Count | None) == "an integer from 1 on or null"
     assert describe_type(value_type(tuple[float, float])) == "a list of 2 numbers"
 
 
@@ -105,7 +105,7 @@ def test_arguments_of_an_init_are_checked_against_its_annotations() -> None:
             self.processes, self.threads = processes, threads
 
     assert Component(2.0).processes == 2  # pyright: ignore[reportArgumentType]
-    with pytest.raises(Mistake, match=r"launcher\.threads=0: launcher\.threads is a whole number from 1 on"):
+    with pytest.raises(Mistake, match=r"launcher\.threads=0: launcher\.threads is an integer from 1 on"):
         Component(threads=0)
 
 

@@ -1,4 +1,4 @@
-"""Saddlepoint: two-player generative models, composed from YAML and measured by written protocols.
+"""Saddlepoint: a framework for training and measuring GANs and other two-player generative models, configured in YAML.
 
 Python API: `compose(overrides)`, `build(config)`, `train(config)`, `load(run)`, `interpolate(latent, latent)`, and
 `Run(folder)`, which reads the folder of a run. Names are imported on first use, so that `import saddlepoint` and the

@@ -37,16 +37,16 @@ from pydantic_core import PydanticCustomError
 from saddlepoint.error import Mistake, did_you_mean
 
 TARGET = "_target_"
-MESSAGE_KEY = "sentence"  # key of a JSON schema: the message for an invalid value, instead of "<key> is a whole number"
+MESSAGE_KEY = "sentence"  # key of a JSON schema: the message for an invalid value, instead of "<key> is an integer"
 FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 TENSOR = "Tensor"  # ignored in unions, as in torch's lr: float | Tensor: a config cannot contain one
 LISTS = (list, set, frozenset, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
 MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
-PLURALS = {"a number": "numbers", "a whole number": "whole numbers", "text": "words"}
+PLURALS = {"a number": "numbers", "an integer": "integers", "text": "words"}
 REQUIRED_TYPES = {  # pydantic's error type -> the required type
     "float_type": "a number",
     "finite_number": "a number",
-    "int_type": "a whole number",
+    "int_type": "an integer",
     "bool_type": "true or false",
     "string_type": "text",
 }
@@ -115,7 +115,7 @@ def validate_value(type_: Any, value: Any, key: str) -> Any:
 
 
 def describe_type(type_: Any) -> str:
-    """Return a type in words: "a whole number from 1 on or null"."""
+    """Return a type in words: "an integer from 1 on or null"."""
     return _type_in_words(type_adapter(type_).json_schema())
 
 
@@ -297,7 +297,7 @@ def _type_in_words(schema: Mapping[str, Any]) -> str:
         return f"one of {', '.join(names)}" if len(names) > 1 else names[0]
     match schema.get("type"):
         case "integer" | "number" as kind:
-            return f"{'a whole number' if kind == 'integer' else 'a number'}{_bounds(schema)}"
+            return f"{'an integer' if kind == 'integer' else 'a number'}{_bounds(schema)}"
         case "array" if "prefixItems" in schema:
             parts = list(dict.fromkeys(map(_type_in_words, schema["prefixItems"])))
             return f"a list of {len(schema['prefixItems'])} {PLURALS.get(parts[0], parts[0])}"

@@ -159,7 +159,7 @@ def test_the_rate_of_audio_is_read_from_its_npz(kind: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("rate", ["fast", [8000, 16000], 8000.5, float("nan"), 0, -1])
 def test_a_rate_in_an_npz_that_is_not_one_whole_number_is_refused(rate: object, tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", arr_0=np.stack([sound() for _ in range(9)]), rate=rate)
-    with pytest.raises(Mistake, match=r"x.npz: rate is .*, but must be the samples per second, one whole number"):
+    with pytest.raises(Mistake, match=r"x.npz: rate is .*, but must be the samples per second, one integer"):
         AudioFolder(tmp_path / "x.npz")
 
 

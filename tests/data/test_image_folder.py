@@ -480,8 +480,8 @@ def test_ambiguous_class_folders_are_refused(folder):
         ("[]", "cannot be read"),
         ('{"labels": [1, 2]}', "cannot be read"),
         ('{"labels": [["a/01.png", 0]]}', "has no label for a/04.png"),
-        (0.5, "labels a/01.png 0.5: a label must be a whole number"),
-        (-1, "labels a/01.png -1: a label must be a whole number"),
+        (0.5, "labels a/01.png 0.5: a label must be an integer"),
+        (-1, "labels a/01.png -1: a label must be an integer"),
         ("more", "labels 1 missing images, such as z.png"),
     ],
 )

@@ -148,7 +148,7 @@ def test_labels_without_classes_and_invalid_numbers_are_refused():
     with pytest.raises(Mistake, match=r"data\.labels=3: these data have no classes"):
         Numbered(classes=None, labels=3)
     for settings in ({"labels": 0}, {"labels": 2.5}, {"labels": 2, "labelled_batch": 0}):
-        with pytest.raises(Mistake, match="a whole number of at least 1"):
+        with pytest.raises(Mistake, match="an integer of at least 1"):
             Numbered(**settings)
     with pytest.raises(TypeError, match="labels"):
         Point(labels=3)

@@ -447,7 +447,7 @@ def test_an_npy_is_read_like_an_npz(tmp_path):
 def test_whole_numbers_of_another_dtype_are_read_and_noted(tmp_path, kind):
     split, messages = load_with_log(save_npz(tmp_path / "x.npz", arr_0=X.astype(kind)))
     assert split.x.permute(0, 2, 3, 1).numpy().tolist() == X.tolist()
-    assert any("of whole numbers from 0 to 255: read as bytes" in line for line in messages)
+    assert any("of integers from 0 to 255: read as bytes" in line for line in messages)
 
 
 @pytest.mark.parametrize(
@@ -490,7 +490,7 @@ Y = np.arange(12) % 3
         (Y[:, None], "labels [12, 1] read as [12]"),
         (np.eye(3)[Y], "one-hot: read as the index of the 1"),
         (np.eye(3, dtype=bool)[Y], "one-hot: read as the index of the 1"),
-        (Y.astype(np.float32), "labels of float32 read as whole numbers"),
+        (Y.astype(np.float32), "labels of float32 read as integers"),
     ],
 )
 @pytest.mark.parametrize("name", ["y", "labels", "arr_1"])

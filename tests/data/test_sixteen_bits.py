@@ -54,7 +54,7 @@ def test_uint16_with_values_of_8_bits_is_read_as_8_bits_and_noted(tmp_path: Path
         data = ImageFolder(saved(tmp_path / name, x=np.minimum(X, most)), channels=5)
         assert data.modality.describe() == {"name": "image", "bits": bits}
         assert data.split("train").x.dtype == (torch.uint8 if bits == 8 else torch.uint16)
-        assert any("uint16 of whole numbers from" in note for note in data.notes) == (bits == 8)
+        assert any("uint16 of integers from" in note for note in data.notes) == (bits == 8)
 
 
 def test_a_run_with_16_bits_is_built_if_its_file_is_deleted(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_by_label_draws_a_row_per_class_from_the_same_latents(by_class, tmp_path
         (["source=somewhere"], "samples of this run have no source"),
         (["label={colour: 1}"], "are not conditioned on colour"),
         (["label={}"], "label={} names no label"),
-        (["label=[1,2]"], "label=[1,2]: label is a whole number"),
+        (["label=[1,2]"], "label=[1,2]: label is an integer"),
         (["game.conditions=none"], "samples need the condition label (column y), and there is none"),
     ],
 )

@@ -20,7 +20,7 @@ IMPOSSIBLE = {
         ["+callback=equilibrium_distance", "callback.equilibrium_distance.equilibrium={generator: [1.0]}"],
         "callback.equilibrium_distance.equilibrium.generator has 1 values",
     ),
-    "more threads than can be started": (["threads=1000000"], "threads=1000000: threads is a whole number"),
+    "more threads than can be started": (["threads=1000000"], "threads=1000000: threads is an integer"),
 }
 
 

@@ -356,8 +356,8 @@ def test_points_are_trained_scored_and_drawn(tmp_path, overrides):
             "batch=16 is 8 on each of 2 ranks, which cannot be split in game.players.discriminator.accumulate=16",
         ),
         (["devices=1000", "device=cpu"], "this machine has [0-9]+ of cpu"),
-        (["devices=0"], "devices is a whole number from 1 on"),
-        (["nodes=0"], "nodes is a whole number from 1 on"),
+        (["devices=0"], "devices is an integer from 1 on"),
+        (["nodes=0"], "nodes is an integer from 1 on"),
         (["nodes=2"], "by torchrun or SLURM"),
         (["trainer.sync_batchnorm=true", "device=cpu"], "works only on GPUs"),
         (["trainer.precision=16-mixed", "device=cpu"], "use bf16-mixed on a CPU"),
@@ -387,7 +387,7 @@ def test_points_are_trained_scored_and_drawn(tmp_path, overrides):
         ),
         (
             ["+layer@architecture.generator.norm=virtual_batch_norm", "architecture.generator.norm.reference=null"],
-            "architecture.generator.norm.reference=null: .* is a whole number",
+            "architecture.generator.norm.reference=null: .* is an integer",
         ),
         (["+layer@architecture.discriminator.neck=log_sum_exp"], "layers do not fit as neck or readout"),
         (

@@ -358,7 +358,7 @@ CASES = {
     "an architecture without a target": (lambda f: weights(describe(f, architecture=ours(_target_=None))), "_target_"),
     "a shape of nothing": (lambda f: weights(describe(f, prior=latent(shape=[0]))), "z.shape=[0] must be whole"),
     "a shape that is a word": (lambda f: weights(describe(f, prior=latent(shape="abc"))), "z.shape=abc must be whole"),
-    "no dim": (lambda f: weights(describe(f, prior=latent(dim=None))), "prior.z.dim=null must be a whole number"),
+    "no dim": (lambda f: weights(describe(f, prior=latent(dim=None))), "prior.z.dim=null must be an integer"),
     "a fractional dim": (lambda f: weights(describe(f, prior=latent(dim=100.5))), "z.dim=100.5 must be a whole"),
     "an invalid dim of our class": (
         lambda f: weights(describe(f, prior={"z": {"_target_": "saddlepoint.prior.normal.Normal", "dim": 100.5}})),

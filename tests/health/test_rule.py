@@ -150,7 +150,7 @@ def test_an_unknown_setting_is_refused_with_a_suggestion(settings, fragments):
 
 @pytest.mark.parametrize("settings", [{"images_between": 0}, {"images_between": 2.5}, {"n": 1}])
 def test_a_count_below_its_minimum_is_refused(settings):
-    with pytest.raises(ValueError, match="whole number of at least"):
+    with pytest.raises(ValueError, match="integer of at least"):
         Health(**settings)
 
 

@@ -122,7 +122,7 @@ def test_the_ablation_has_all_combinations_of_five_techniques() -> None:
         (["name=mine", "objective=hinge,minimax"], ["are one run", "leave out name=..."]),
         (["outputs=a,b", "seed=0,1", "threads=1,2"], ["are one run", "does not change the training"]),
         (["seed=range(0,20000)"], ["20,000 runs"]),
-        (["batch=0,1"], ["batch=0", "a whole number"]),
+        (["batch=0,1"], ["batch=0", "an integer"]),
         (["optimizer.generator.lr=interval(0,1)"], ["interval(0,1)", "list the values"]),
         (["objective=glob(*)"], ["glob(*)", "list the values"]),
     ],

@@ -5,8 +5,7 @@ error = share of the split's images whose largest of D's K class logits is not t
 This is a score of the discriminator, not of samples, and has its own kind of contract: no reals are compared, `n_fake`
 is the number of classified images, and the extractor is the discriminator itself. A discriminator whose output depends
 on the rest of the batch (minibatch discrimination) is evaluated in full batches of its training size. Never select
-anything by this error: the final error is the result, and the smallest along the run is biased by selection
-(BASELINES 2.6).
+anything by this error: the final error is the result, and the smallest along the run is biased by selection.
 """
 
 import copy

@@ -29,7 +29,7 @@ class EquilibriumDistance(pl.Callback):
 
     def __init__(self, equilibrium: Mapping[str, Sequence[float]] | None = None, rounds: int = 1000) -> None:
         if rounds < 1:
-            raise ValueError(f"rounds={rounds} must be a whole number of at least 1")
+            raise ValueError(f"rounds={rounds} must be an integer of at least 1")
         self.equilibrium = {name: [float(v) for v in values] for name, values in (equilibrium or {}).items()}
         self.distances: deque[float] = deque(maxlen=rounds)
 

@@ -67,7 +67,7 @@ class Health(Periodic):
     ) -> None:
         super().__init__(images_between, state)
         if type(n) is not int or n < 2:
-            raise ValueError(f"n={n} must be a whole number of at least 2")
+            raise ValueError(f"n={n} must be an integer of at least 2")
         self.n, self.held_out, self.run = n, held_out, run
         self.console = console or Console(stderr=True)
         self.print_message = line_printer(self.console)  # not `log`, which Lightning sets on every callback

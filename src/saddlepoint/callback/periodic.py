@@ -32,7 +32,7 @@ class RunState:
 def check_images_between(images_between: int) -> int:
     """Return `images_between`. Raises ValueError unless it is an integer of at least 1."""
     if not isinstance(images_between, int) or images_between < 1:
-        raise ValueError(f"images_between={images_between} must be a whole number of at least 1")
+        raise ValueError(f"images_between={images_between} must be an integer of at least 1")
     return images_between
 
 

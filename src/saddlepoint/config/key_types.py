@@ -56,7 +56,7 @@ Checkpoint = Annotated[value_type(AT), invalid_message("it is last, best, previo
 Fraction = Annotated[Number, Field(gt=0, lt=1)]
 Size = Annotated[
     value_type(Count | tuple[Count, Count]) | None,
-    invalid_message("data.size is a whole number from 1 on, [height,width] or null"),
+    invalid_message("data.size is an integer from 1 on, [height,width] or null"),
 ]
 TextOrList = value_type(Text | list[Text])
 Method = value_type(dict[str, Any] | Text)

@@ -109,7 +109,7 @@ def sample_rate(arrays: Mapping[str, np.ndarray], path: Path) -> int | None:
     rate = arrays["rate"]
     if rate.size != 1 or rate.dtype.kind not in "iuf" or not (rate.item() >= 1 and float(rate.item()).is_integer()):
         raise Mistake(
-            f"{path}: rate is {' '.join(str(rate).split())[:60]}, but must be the samples per second, one whole number."
+            f"{path}: rate is {' '.join(str(rate).split())[:60]}, but must be the samples per second, one integer."
         )
     return int(rate.item())
 
@@ -259,7 +259,7 @@ def _convert_levels(array: np.ndarray, bits: int, location: str, notes: list[str
     low, high = (array.min(), array.max()) if kind in "iuf" else (0, 0)
     is_whole = kind in "iu" or (kind == "f" and bool((array == np.round(array)).all()))
     if is_whole and low >= 0 and 1 < high <= MAX_UINT8:
-        notes.append(f"{array.dtype} of whole numbers from {low:g} to {high:g}: read as bytes")
+        notes.append(f"{array.dtype} of integers from {low:g} to {high:g}: read as bytes")
         return array.astype(np.uint8)
     span = f", {low:.4g} to {high:.4g}" if kind in "iuf" else ""
     hint = _rounding_hint(array, low, high)
@@ -306,7 +306,7 @@ def _convert_audio(
 def _convert_tokens(array: np.ndarray, modality: Tokens, shape: tuple[int, ...] | None, location: str) -> Tensor:
     if array.ndim != 2 or array.dtype.kind not in "iu" or (shape is not None and array.shape[1] != shape[0]):
         raise Mistake(
-            f"{location} is {array.dtype} {list(array.shape)}, and the data are whole numbers [N, {_size(shape)}]: the "
+            f"{location} is {array.dtype} {list(array.shape)}, and the data are integers [N, {_size(shape)}]: the "
             "index of each symbol in the vocabulary."
         )
     x = torch.from_numpy(array.astype(np.int64))
@@ -344,9 +344,9 @@ def _convert_labels(array: np.ndarray, n: int, path: Path, notes: list[str]) -> 
         flat.dtype.kind == "f" and bool((np.isfinite(flat) & (flat == np.round(flat))).all())
     )
     if len(flat) != n or not is_whole:
-        raise Mistake(f"{path}: the labels are {array.dtype} {list(array.shape)}, but must be {n} whole numbers.")
+        raise Mistake(f"{path}: the labels are {array.dtype} {list(array.shape)}, but must be {n} integers.")
     if flat.min() < 0:
         raise Mistake(f"{path}: the labels are at least {flat.min():g}, but classes are numbered from 0.")
     if flat.dtype.kind in "fb":
-        notes.append(f"labels of {array.dtype} read as whole numbers")
+        notes.append(f"labels of {array.dtype} read as integers")
     return flat.astype(np.int64)

@@ -194,7 +194,7 @@ class Data(LightningDataModule):
             raise Mistake(f"data.labels={labels}: these data have no classes. Leave labels null, or add classes.")
         for name, value in {"labels": labels, "labelled_batch": labelled_batch}.items():
             if value is not None and (type(value) is not int or value < 1):
-                raise Mistake(f"data.{name}={value}: must be a whole number of at least 1, or null.")
+                raise Mistake(f"data.{name}={value}: must be an integer of at least 1, or null.")
         self.labels, self.label_seed = labels, label_seed
         self.labelled_batch = batch if labelled_batch is None else labelled_batch
         if type(flip) is not bool or (flip and not self.modality.planar):

@@ -343,7 +343,7 @@ def _load_labels(files: Listing) -> list[int] | None:
         if name not in labels:
             raise Mistake(f"{location} has no label for {name}. Add a label, or remove the image.")
         if type(labels[name]) is not int or labels[name] < 0:
-            raise Mistake(f"{location} labels {name} {labels[name]!r}: a label must be a whole number of at least 0.")
+            raise Mistake(f"{location} labels {name} {labels[name]!r}: a label must be an integer of at least 0.")
     if absent := labels.keys() - set(files.names):
         raise Mistake(f"{location} labels {len(absent):,} missing images, such as {min(absent)}.")
     return [labels[name] for name in files.names]

@@ -130,7 +130,7 @@ def parse_description(plain: Mapping[str, Any], path: Path) -> Description:
     bounds = _bounds(path, plain["range"], shape, plain.get("modality"))
     images = plain.get("images") or 0
     if type(images) is not int or images < 0:
-        raise Mistake(f"{path}: images={images} must be the number of images shown in training, a whole number")
+        raise Mistake(f"{path}: images={images} must be the number of images shown in training, an integer")
     return Description(
         parts, shape, bounds, call, _sides(path, plain, parts, [*classes, *inputs]),
         str(plain.get("samples") or DEFAULT_SAMPLES), architecture,
@@ -219,7 +219,7 @@ def _prior_part_nodes(path: Path, key: str, value: Any, required: bool = True) -
 def _prior_part_node(path: Path, name: str, node: Any) -> dict[str, Any]:
     """Return a part of the latent as a config node that can be instantiated. Raises Mistake for an invalid value."""
     part = node if isinstance(node, dict) else {}
-    for key, wanted in (("dim", "a whole number from 1 on: 100"), ("shape", "whole numbers from 1 on: [100, 1, 1]")):
+    for key, wanted in (("dim", "an integer from 1 on: 100"), ("shape", "integers from 1 on: [100, 1, 1]")):
         value = part.get(key)
         if key in part and not _sizes([value] if key == "dim" else value):
             raise Mistake(f"{path}: {name}.{key}={'null' if value is None else value} must be {wanted}")

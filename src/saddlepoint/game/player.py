@@ -53,7 +53,7 @@ class Player(nn.Module):
         super().__init__()
         for name, value in {"every": every, "multiple": multiple, "accumulate": accumulate}.items():
             if value < 1 or value != int(value):
-                raise ValueError(f"{name}={value} must be a whole number of at least 1")
+                raise ValueError(f"{name}={value} must be an integer of at least 1")
         if clip is not None and clip <= 0:
             raise ValueError(f"clip={clip} must be above 0 (null: no clipping)")
         self.network, self.objective = network, objective

@@ -30,7 +30,7 @@ class Rule:
     raise_at, clear_at  bounds of the reading; large readings raise the alarm if clear_at is below raise_at
     after               number of consecutive checks
     since               checks before this number of images are ignored
-    Raises ValueError if the bounds are in the wrong order, or a count is not a whole number.
+    Raises ValueError if the bounds are in the wrong order, or a count is not an integer.
     """
 
     name: ClassVar[str]
@@ -47,7 +47,7 @@ class Rule:
             raise ValueError(f"{self.name}: clear_at={clear_at} must be {way} raise_at={raise_at}, on its healthy side")
         for name, value, least in (("after", after, 1), ("since", since, 0)):
             if type(value) is not int or value < least:
-                raise ValueError(f"{self.name}: {name}={value} must be a whole number of at least {least}")
+                raise ValueError(f"{self.name}: {name}={value} must be an integer of at least {least}")
         self.raise_at, self.clear_at, self.after, self.since = raise_at, clear_at, after, since
         self.raised, self.consecutive = False, 0  # consecutive checks beyond raise_at
 

@@ -59,7 +59,7 @@ Overrides = Annotated[
 Seeds = Annotated[
     tuple[Annotated[int, Strict()], ...],
     Field(min_length=1),
-    with_error_message("must be a list of whole numbers, e.g. [0, 1, 2]"),
+    with_error_message("must be a list of integers, e.g. [0, 1, 2]"),
     After(_check_unique),
 ]
 

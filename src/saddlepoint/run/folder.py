@@ -95,7 +95,6 @@ class Run:
             yield
         finally:
             with contextlib.suppress(OSError):
-                self._lock_file.write_text("", encoding="utf-8")
                 if not self.folder.exists():
                     self._lock_file.unlink()  # while the lock is held, so that a waiting process sees it is gone
                     for path in new_folders:
@@ -111,7 +110,7 @@ class Run:
 
     @property
     def holder(self) -> str:
-        """The process that holds the lock, as "process 123, since <time>"; "" if that is not known."""
+        """The process that holds the lock, or the last that did: "process 123, since <time>"; "" if that is not known."""
         with contextlib.suppress(OSError):
             return self._lock_file.read_text(encoding="utf-8", errors="replace")
         return ""

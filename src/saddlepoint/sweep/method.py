@@ -65,7 +65,7 @@ def parse_method(kind: str, value: Any) -> Method | None:
     if not isinstance(name, str) or name not in known:
         raise Mistake(f"no such {kind}: {name}.{did_you_mean(str(name), known)} There are: {', '.join(known)}")
     if type(seed) is not int or seed < 0:
-        raise Mistake(f"sampler.seed={seed} must be a whole number from 0 on")
+        raise Mistake(f"sampler.seed={seed} must be an integer from 0 on")
     method = Method(name, settings, seed)
     if kind == "pruner":
         build_pruner(method, 1, DRY_RUN_STEPS[-1])

@@ -87,7 +87,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.max_trials is not None and (type(self.max_trials) is not int or self.max_trials < 1):
-            raise Mistake(f"trials={self.max_trials} must be a whole number from 1 on")
+            raise Mistake(f"trials={self.max_trials} must be an integer from 1 on")
         continuous = [dimension.key for dimension in self.space if dimension.values is None]
         if self.sampler.name == "grid" and continuous:
             raise Mistake(f"a grid needs a step, or choices, for {', '.join(continuous)}: {{low, high, step}}")
