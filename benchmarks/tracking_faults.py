@@ -53,7 +53,7 @@ def measure(fault: str) -> dict[str, Any]:
     os.environ.update(WANDB_BASE_URL=server.url, WANDB_API_KEY="0" * 40)
     os.environ.pop("WANDB_MODE", None)
     spent: dict[str, float] = {}
-    log = Tracker._log
+    log = Tracker._log_row
 
     def log_with_fault(tracker: Tracker, row: dict[str, Any]) -> None:
         if fault.startswith("mid") and row["images"] >= IMAGES / 2:
@@ -71,7 +71,7 @@ def measure(fault: str) -> dict[str, Any]:
     }  # fmt: skip
     for name, call in replaced.items():
         setattr(Tracker, name, call)
-    setattr(BackgroundWorker, "_run", timed(spent, "cpu", BackgroundWorker._run, time.thread_time))  # noqa: B010
+    setattr(BackgroundWorker, "_run", timed(spent, "cpu", BackgroundWorker._run_queue, time.thread_time))  # noqa: B010
     setattr(pytorch_lightning.Trainer, "fit", timed(spent, "fit", pytorch_lightning.Trainer.fit))  # noqa: B010
     with tempfile.TemporaryDirectory() as folder:
         run = train_run(folder, f"images={IMAGES}", f"logger.mode={mode}", f"logger.timeout={TIMEOUT}",

@@ -17,7 +17,7 @@ def render(monkeypatch):
     def render_source(name, source, **values):
         from jinja2 import DictLoader
 
-        environment = template._environment().overlay(loader=DictLoader({name: source}))
+        environment = template._jinja_environment().overlay(loader=DictLoader({name: source}))
         monkeypatch.setattr(template, "_environment", lambda: environment)
         return template.render_template(name, **values)
 

@@ -103,13 +103,13 @@ def validate_value(type_: Any, value: Any, key: str) -> Any:
     try:
         return type_adapter(type_).validate_python(value)
     except ValidationError as error:
-        path, inner, required = _innermost(error, value)
+        path, inner, required = _innermost_error(error, value)
         if path:
             key, value = ".".join([key, *path]), inner
         schema = type_adapter(type_).json_schema()
         message = (
             schema.get(MESSAGE_KEY)
-            or f"{key} is {required or _type_in_words(schema)}{'' if path else _hint(type_, value, key)}"
+            or f"{key} is {required or _type_in_words(schema)}{'' if path else _suggest_correction(type_, value, key)}"
         )
         raise Mistake(f"{key}={format_value(value)}: {message}") from None
 
@@ -239,7 +239,7 @@ def resolve_annotation(function: Callable[..., Any], parameter: inspect.Paramete
         return Any
 
 
-def _innermost(error: ValidationError, value: Any) -> tuple[list[str], Any, str | None]:
+def _innermost_error(error: ValidationError, value: Any) -> tuple[list[str], Any, str | None]:
     """Return the path of the invalid value in a mapping, that value and its required type.
 
     Returns ([], value, None) if `value` is no mapping.
@@ -273,7 +273,7 @@ def _without_quotes(text: str) -> Any:
         return text
 
 
-def _hint(type_: Any, value: Any, key: str) -> str:
+def _suggest_correction(type_: Any, value: Any, key: str) -> str:
     """Return a correction of the value, "" if none can be guessed."""
     schema = type_adapter(type_).json_schema()
     if isinstance(value, str) and _without_quotes(value) is not value and "type" in str(schema):
@@ -297,12 +297,12 @@ def _type_in_words(schema: Mapping[str, Any]) -> str:
         return f"one of {', '.join(names)}" if len(names) > 1 else names[0]
     match schema.get("type"):
         case "integer" | "number" as kind:
-            return f"{'an integer' if kind == 'integer' else 'a number'}{_bounds(schema)}"
+            return f"{'an integer' if kind == 'integer' else 'a number'}{_bounds_in_words(schema)}"
         case "array" if "prefixItems" in schema:
             parts = list(dict.fromkeys(map(_type_in_words, schema["prefixItems"])))
             return f"a list of {len(schema['prefixItems'])} {PLURALS.get(parts[0], parts[0])}"
         case "array":
-            return f"a list{_elements(schema.get('items') or {})}"
+            return f"a list{_element_type_in_words(schema.get('items') or {})}"
         case "object":
             values = schema.get("additionalProperties")
             return (
@@ -312,12 +312,12 @@ def _type_in_words(schema: Mapping[str, Any]) -> str:
             return {"boolean": "true or false", "string": "text", "null": "null"}.get(str(kind), "anything")
 
 
-def _elements(items: Mapping[str, Any]) -> str:
+def _element_type_in_words(items: Mapping[str, Any]) -> str:
     inner = _type_in_words(items)
     return "" if inner == "anything" else f" of {PLURALS.get(inner, inner)}"
 
 
-def _bounds(schema: Mapping[str, Any]) -> str:
+def _bounds_in_words(schema: Mapping[str, Any]) -> str:
     low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
     high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
     if above is not None and below is not None:
@@ -344,7 +344,7 @@ class FileSection(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _complete(cls, content: Any) -> dict[str, Any]:
+    def _check_file_keys(cls, content: Any) -> dict[str, Any]:
         values = select_keys({} if content is None else content, cls.key_requirements())
         if missing := sorted(key for key, required in cls.key_requirements().items() if required and key not in values):
             raise section_error(f"{', '.join(missing)} missing")

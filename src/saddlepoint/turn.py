@@ -171,7 +171,7 @@ class Turn:
     def side_sample(self, side: str) -> Sample:
         """Return the samples of a side by its own name, whatever the `sees` of the player maps."""
         if side not in self.samples:
-            self.samples[side] = self._make(side)
+            self.samples[side] = self._compute_sample(side)
         return self.samples[side]
 
     def has_data_for(self, name: str) -> bool:
@@ -251,7 +251,7 @@ class Turn:
                 )
         return x, extra_output
 
-    def _make(self, name: str) -> Sample:
+    def _compute_sample(self, name: str) -> Sample:
         if (side := self.sides.get(name)) is None:
             raise Mistake(
                 f"there is no side {name}.{did_you_mean(name, self.sides)} This game has {', '.join(self.sides)}"

@@ -394,7 +394,7 @@ def test_the_end_of_an_alarm_gives_a_line_and_no_second_alert(tmp_path):
 def test_a_resumed_run_drops_alarms_after_its_checkpoint(tmp_path):
     events = [{"rule": "collapse", "event": "raised", "images": at} for at in (64, 128, 192)]
     (tmp_path / "health.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
-    health._rewind(Run(tmp_path), 128)
+    health._discard_events_after(Run(tmp_path), 128)
     assert [event["images"] for event in Run(tmp_path).events("health.jsonl")[0]] == [64, 128]
 
 

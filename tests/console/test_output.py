@@ -204,7 +204,7 @@ def test_a_slow_metric_is_named_while_it_runs(monkeypatch: pytest.MonkeyPatch) -
     seen: list[str] = []
     measuring = SimpleNamespace(progress=lambda what, done, of: seen.append(f"{what} {done}/{of}"))
     slow = SimpleNamespace(results=lambda: time.sleep(0.1) or {})
-    assert evaluator.Evaluator._result(measuring, "parzen", slow) == {}  # pyright: ignore[reportArgumentType]
+    assert evaluator.Evaluator._metric_result(measuring, "parzen", slow) == {}  # pyright: ignore[reportArgumentType]
     assert seen[0] == "computing parzen 0/1"
     assert seen[-1] == "computing parzen 1/1"
 

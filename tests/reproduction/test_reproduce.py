@@ -301,7 +301,7 @@ def test_other_files_of_the_baseline_s_folder_must_be_committed_too(home, tmp_pa
 def test_a_package_installed_inside_another_repository_ignores_it():
     code = {"commit": None, "dirty": False, "version": "1"}
     baseline = load_baseline("ring_modes", "smoke")
-    assert reproduce._remarks(code, GitStatus(UNCOMMITTED, "0" * 64), baseline, False) == []
+    assert reproduce._certificate_remarks(code, GitStatus(UNCOMMITTED, "0" * 64), baseline, False) == []
 
 
 def test_an_uncommitted_baseline_is_refused_and_one_outside_any_repository_has_a_remark(home, tmp_path, capsys):

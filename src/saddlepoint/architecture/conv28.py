@@ -31,7 +31,7 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         self.join = Concatenation(condition)
-        latent, channels = latent + self.join.width, _channels(shape)
+        latent, channels = latent + self.join.width, _image_channels(shape)
 
         def up(a: int, b: int) -> nn.Module:
             return nn.ConvTranspose2d(
@@ -65,7 +65,7 @@ class Discriminator(discriminator.Discriminator):
         **head: Any,
     ) -> None:
         join = Concatenation(condition)
-        first = hidden_layer(nn.Conv2d(_channels(shape) + join.width, 64, 5, 2, 2), 64, None, nn.LeakyReLU(0.2))
+        first = hidden_layer(nn.Conv2d(_image_channels(shape) + join.width, 64, 5, 2, 2), 64, None, nn.LeakyReLU(0.2))
         trunk: dict[str, nn.Module] = {
             "conv1": ConditionalSequential(join, first) if condition else first,
             "conv2": hidden_layer(nn.Conv2d(64, 128, 5, 2, 2), 128, norm, nn.LeakyReLU(0.2)),
@@ -74,7 +74,7 @@ class Discriminator(discriminator.Discriminator):
         super().__init__(trunk, 128 * 7 * 7, **head)
 
 
-def _channels(shape: Sequence[int]) -> int:
+def _image_channels(shape: Sequence[int]) -> int:
     """Return C of [C, 28, 28].  Raises ValueError for any other shape."""
     if tuple(shape[1:]) != (28, 28):
         raise ValueError(

@@ -34,7 +34,7 @@ class Generator(nn.Module):
         super().__init__()
         self.join = Concatenation(condition)
         latent += self.join.width
-        widths = _widths(shape, width)[::-1]
+        widths = _stage_channels(shape, width)[::-1]
 
         def up(a: int, b: int, bias: bool) -> nn.Module:
             return nn.ConvTranspose2d(a, b, 5, stride=2, padding=2, output_padding=1, bias=bias)
@@ -44,7 +44,7 @@ class Generator(nn.Module):
         self.layers = ConditionalSequential(
             hidden_layer(dense, widths[0], norm, nn.ReLU()), *stages, up(widths[-1], shape[0], True), nn.Tanh()
         )
-        self.apply(_initialise)
+        self.apply(_init_weights)
 
     def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
         """Return images [N, C, H, W] in [-1, 1] for latent parts [N, dim]."""
@@ -67,7 +67,7 @@ class Discriminator(discriminator.Discriminator):
         **head: Any,
     ) -> None:
         join = Concatenation(condition)
-        widths = [shape[0] + join.width, *_widths(shape, width)]
+        widths = [shape[0] + join.width, *_stage_channels(shape, width)]
         trunk: dict[str, nn.Module] = {
             f"conv{i}": hidden_layer(nn.Conv2d(a, b, 5, 2, 2), b, norm if i > 1 else None, nn.LeakyReLU(0.2))
             for i, (a, b) in enumerate(pairwise(widths), 1)
@@ -75,10 +75,10 @@ class Discriminator(discriminator.Discriminator):
         if condition:
             trunk["conv1"] = ConditionalSequential(join, trunk["conv1"])
         super().__init__({**trunk, "flat": nn.Flatten()}, widths[-1] * 16, **head)
-        self.apply(_initialise)
+        self.apply(_init_weights)
 
 
-def _widths(shape: Sequence[int], width: int) -> list[int]:
+def _stage_channels(shape: Sequence[int], width: int) -> list[int]:
     """Return the channels per stage, highest resolution first.  Raises ValueError unless H = W is 32 or 64."""
     stages = {32: 3, 64: 4}
     if tuple(shape[1:]) not in [(side, side) for side in stages]:
@@ -89,7 +89,7 @@ def _widths(shape: Sequence[int], width: int) -> list[int]:
     return [width * 2**i for i in range(stages[shape[1]])]
 
 
-def _initialise(module: nn.Module) -> None:
+def _init_weights(module: nn.Module) -> None:
     if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:

@@ -37,12 +37,12 @@ class Generator(GrowingNetwork):
         condition: Mapping[str, int] = NO_CONDITION,
     ) -> None:
         super().__init__(levels, period, fade)
-        height, breadth = _base(shape, levels)
+        height, breadth = _lowest_size(shape, levels)
         self.join = Concatenation(condition)
         dense = nn.Linear(latent + self.join.width, width * height * breadth)
         first = nn.Sequential(dense, nn.Unflatten(1, (width, height, breadth)))
         self.blocks.append(ConditionalSequential(hidden_layer(first, width, norm, nn.LeakyReLU(0.2))))
-        self.blocks.extend(_convolution(width, norm) for _ in range(1, levels))
+        self.blocks.extend(_convolution_block(width, norm) for _ in range(1, levels))
         self.edges.extend(nn.Conv2d(width, shape[0], 1) for _ in range(levels))
         self.at_images(0)
 
@@ -66,11 +66,11 @@ class Trunk(GrowingNetwork):
         self, shape: Sequence[int], width: int, levels: int, period: int, fade: int, norm: Any, condition: Any
     ) -> None:
         super().__init__(levels, period, fade)
-        height, breadth = _base(shape, levels)
+        height, breadth = _lowest_size(shape, levels)
         self.join = Concatenation(condition)
         channels = shape[0] + self.join.width
-        self.blocks.append(_convolution(width, norm, nn.Flatten()))
-        self.blocks.extend(_convolution(width, norm, nn.AvgPool2d(2)) for _ in range(1, levels))
+        self.blocks.append(_convolution_block(width, norm, nn.Flatten()))
+        self.blocks.extend(_convolution_block(width, norm, nn.AvgPool2d(2)) for _ in range(1, levels))
         self.edges.extend(nn.Sequential(nn.Conv2d(channels, width, 1), nn.LeakyReLU(0.2)) for _ in range(levels))
         self.features = width * height * breadth
         self.at_images(0)
@@ -103,13 +103,13 @@ class Discriminator(discriminator.Discriminator):
         super().__init__({"flat": trunk}, trunk.features, **head)
 
 
-def _convolution(width: int, norm: Callable[[int], nn.Module] | None, *after: nn.Module) -> ConditionalSequential:
+def _convolution_block(width: int, norm: Callable[[int], nn.Module] | None, *after: nn.Module) -> ConditionalSequential:
     return ConditionalSequential(
         hidden_layer(nn.Conv2d(width, width, 3, padding=1), width, norm, nn.LeakyReLU(0.2)), *after
     )
 
 
-def _base(shape: Sequence[int], levels: int) -> tuple[int, int]:
+def _lowest_size(shape: Sequence[int], levels: int) -> tuple[int, int]:
     """Return height and width at level 0.  Raises ValueError if the shape cannot be halved levels - 1 times."""
     factor = 2 ** (levels - 1)
     if [side % factor for side in shape[1:]] != [0, 0]:

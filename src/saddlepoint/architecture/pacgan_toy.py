@@ -36,7 +36,7 @@ class Generator(nn.Module):
         hidden = [hidden_layer(nn.Linear(a, b, bias=norm is None), b, norm, nn.ReLU()) for a, b in pairwise(sizes)]
         self.layers = ConditionalSequential(*hidden, nn.Linear(sizes[-1], math.prod(shape)))
         self.shape = tuple(shape)
-        self.apply(_initialise)
+        self.apply(_init_weights)
 
     def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
         """Return points [N, *shape] for latent parts [N, dim]."""
@@ -53,10 +53,10 @@ class Discriminator(discriminator.Discriminator):
         layers: list[nn.Module] = [Maxout(a, b, pieces) for a, b in pairwise(sizes)]
         layers[0] = ConditionalSequential(nn.Flatten(), layers[0])
         super().__init__({f"hidden{i}": layer for i, layer in enumerate(layers, 1)}, sizes[-1], **head)
-        self.apply(_initialise)
+        self.apply(_init_weights)
 
 
-def _initialise(module: nn.Module) -> None:
+def _init_weights(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, 0.0, STD)
         if module.bias is not None:

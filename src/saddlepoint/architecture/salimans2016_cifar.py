@@ -34,7 +34,7 @@ class Generator(nn.Module):
         self, latent: int, shape: Sequence[int], width: int = 128, norm: Callable[[int], nn.Module] | None = None
     ) -> None:
         super().__init__()
-        channels = _channels(shape)
+        channels = _image_channels(shape)
         widths = [4 * width, 2 * width, width]
 
         def up(a: int, b: int, bias: bool) -> nn.Module:
@@ -87,7 +87,7 @@ class Discriminator(discriminator.Discriminator):
             return nn.Sequential(*([nn.Dropout(drop)] if drop else []), normalised, nn.LeakyReLU(0.2))
 
         layers = [
-            convolution(_channels(shape), narrow, drop=input_dropout),
+            convolution(_image_channels(shape), narrow, drop=input_dropout),
             convolution(narrow, narrow),
             convolution(narrow, narrow, stride=2),
             convolution(narrow, wide, drop=dropout),
@@ -98,7 +98,7 @@ class Discriminator(discriminator.Discriminator):
             convolution(wide, wide, 1, padding=0),
         ]
         if input_noise:
-            layers[0] = nn.Sequential(GaussianNoise(_channels(shape), input_noise), *layers[0])
+            layers[0] = nn.Sequential(GaussianNoise(_image_channels(shape), input_noise), *layers[0])
         sizes = {name: size for name, size in (heads or {}).items() if size is not None}
         if readout is None and "label" in sizes:
             readout = LogSumExp
@@ -127,7 +127,7 @@ def _per_unit(norm: Callable[[int], nn.Module] | None) -> Callable[[int], nn.Mod
     return build
 
 
-def _channels(shape: Sequence[int]) -> int:
+def _image_channels(shape: Sequence[int]) -> int:
     """Return C of [C, 32, 32].  Raises ValueError for any other shape."""
     if tuple(shape[1:]) != (32, 32):
         raise ValueError(

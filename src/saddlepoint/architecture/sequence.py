@@ -45,7 +45,7 @@ class Generator(nn.Module):
         condition: Mapping[str, int] = NO_CONDITION,
     ) -> None:
         super().__init__()
-        length, symbols = _sizes(shape, kernel)
+        length, symbols = _sequence_sizes(shape, kernel)
         self.join = Concatenation(condition)
         hidden = [
             hidden_layer(nn.Conv1d(a, b, kernel, padding=kernel // 2, bias=norm is None), b, norm, nn.ReLU())
@@ -80,7 +80,7 @@ class Discriminator(discriminator.Discriminator):
         condition: Mapping[str, int] = NO_CONDITION,
         **head: Any,
     ) -> None:
-        length, symbols = _sizes(shape, kernel)
+        length, symbols = _sequence_sizes(shape, kernel)
         join = Concatenation(condition, dim=-1)
         sizes = [symbols + join.width, *widths]
         layers = []
@@ -93,7 +93,7 @@ class Discriminator(discriminator.Discriminator):
         super().__init__({f"hidden{i}": layer for i, layer in enumerate(layers, 1)}, widths[-1] * length, **head)
 
 
-def _sizes(shape: Sequence[int], kernel: int) -> tuple[int, int]:
+def _sequence_sizes(shape: Sequence[int], kernel: int) -> tuple[int, int]:
     """Return T and V.  Raises Mistake if the data are not sequences of tokens or the kernel is even."""
     if len(shape) != 2:
         raise Mistake(

@@ -49,15 +49,15 @@ class Grid(Periodic):
             prepare_sampling_networks(game)
         if not trainer.is_global_zero:
             return
-        modality, real = _modality(trainer), self.run.samples / "real.png"
+        modality, real = _data_modality(trainer), self.run.samples / "real.png"
         if game.images == 0:
-            save_png(modality.picture(self._reals(trainer), self.columns, self.scale), real)
+            save_png(modality.picture(self._first_reals(trainer), self.columns, self.scale), real)
         n, condition = class_grid(game, modality, self.rows, self.columns)
         with preserve_random_state(game.device):
             stream = Stream(game.seed, "grid", device=game.device)
             x = game.sample(n, condition, stream).cpu()
         path = self.run.samples / f"{game.images:09d}.png"
-        reals = self._reals(trainer) if modality.draws_over_reals else None
+        reals = self._first_reals(trainer) if modality.draws_over_reals else None
         save_png(modality.picture(x, self.columns, self.scale, reals), path)
         others = {"reals": real} if game.images == 0 else {}
         for logger in trainer.loggers:
@@ -72,13 +72,13 @@ class Grid(Periodic):
             if (log_animation := getattr(logger, "log_animation", None)) is not None:
                 log_animation("animation", path)
 
-    def _reals(self, trainer: pl.Trainer) -> Tensor:
+    def _first_reals(self, trainer: pl.Trainer) -> Tensor:
         split = trainer.datamodule.split("train")  # pyright: ignore[reportAttributeAccessIssue]
-        n = min(_modality(trainer).samples_per_picture(self.rows, self.columns), len(split))
+        n = min(_data_modality(trainer).samples_per_picture(self.rows, self.columns), len(split))
         return split[torch.arange(n)][0].cpu()
 
 
-def _modality(trainer: pl.Trainer) -> Modality:
+def _data_modality(trainer: pl.Trainer) -> Modality:
     return modality_of(trainer.datamodule)  # pyright: ignore[reportAttributeAccessIssue]
 
 

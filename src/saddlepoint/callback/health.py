@@ -85,7 +85,7 @@ class Health(Periodic):
         if data is not None and self._probe is None:
             self.before_run(game, data)
         if self.run is not None and trainer.is_global_zero:
-            _rewind(self.run, game.images)
+            _discard_events_after(self.run, game.images)
 
     def on_due(self, trainer: pl.Trainer, game: Game) -> None:
         """Compute and log the readings, and evaluate the rules."""
@@ -188,7 +188,7 @@ def _build_rules(settings: Mapping[str, Mapping[str, Any] | Rule | None] | None)
     settings = settings or {}
     for name, value in settings.items():
         if name not in RULES and not isinstance(value, Rule):
-            raise Mistake(f"callback.health.rules.{name}: there is no such rule.{_suggest(name, RULES)}")
+            raise Mistake(f"callback.health.rules.{name}: there is no such rule.{_close_matches(name, RULES)}")
     rules: dict[str, Rule | None] = {name: _build_rule(name, settings.get(name, {})) for name in RULES}
     return rules | {name: value for name, value in settings.items() if isinstance(value, Rule)}
 
@@ -199,7 +199,9 @@ def _build_rule(name: str, settings: Mapping[str, Any] | Rule | None) -> Rule | 
     known = ("raise_at", "clear_at", "after", "since")
     for key in settings:
         if key not in known:
-            raise Mistake(f"callback.health.rules.{name}.{key}: a rule has no setting {key}.{_suggest(key, known)}")
+            raise Mistake(
+                f"callback.health.rules.{name}.{key}: a rule has no setting {key}.{_close_matches(key, known)}"
+            )
     try:
         return RULES[name](**settings)
     except ValueError as error:
@@ -212,17 +214,17 @@ def _parse_stop(stop: Iterable[str] | None, rules: Iterable[str]) -> list[str]:
     names = [stop] if isinstance(stop, str) else list(stop or ())
     for name in names:
         if name not in (*known, ANY):
-            raise Mistake(f"callback.health.stop: there is no rule {name}.{_suggest(str(name), [*known, ANY])}")
+            raise Mistake(f"callback.health.stop: there is no rule {name}.{_close_matches(str(name), [*known, ANY])}")
     return known if ANY in names else names
 
 
-def _suggest(name: str, known: Iterable[str]) -> str:
+def _close_matches(name: str, known: Iterable[str]) -> str:
     """Return the closest known names, and all of them."""
     known = list(known)
     return f"{did_you_mean(name, known)} There are: {', '.join(known)}"
 
 
-def _rewind(run: Run, images: int) -> None:
+def _discard_events_after(run: Run, images: int) -> None:
     """Remove the post-mortem and all events after `images`, which this run repeats."""
     for path in (run.folder / "postmortem.md", run.folder / "postmortem.png"):
         path.unlink(missing_ok=True)

@@ -63,7 +63,7 @@ class HealthProbe:
                 "pixel_freedom": reading.pixel_freedom(fakes.cpu(), reals) if self.modality.bounded else None,
             }
             if real is not None and sample is not None:
-                fake = self._logits(game, sample)
+                fake = self._discriminator_logits(game, sample)
                 # if all reals are equal, D may give all samples the same logit
                 spread = reading.logit_spread(real, fake) if reals.std(0).max() > 0 else None
                 readings |= {"logit_spread": spread, **_loss_signals(game, {"real": real, "fake": fake})}
@@ -81,9 +81,9 @@ class HealthProbe:
     def _real_logits(self, game: Game, batch: Batch) -> Tensor:
         """Return D's logits of reals, on the CPU."""
         stream = Stream(game.seed, "health", device=game.device)
-        return self._logits(game, reals_for_judge(game, batch.to(game.device), stream))
+        return self._discriminator_logits(game, reals_for_judge(game, batch.to(game.device), stream))
 
-    def _logits(self, game: Game, sample: Sample) -> Tensor:
+    def _discriminator_logits(self, game: Game, sample: Sample) -> Tensor:
         """Return D's logits on the CPU, computed in batches of its training size."""
         network, n = judge_of(game).network, len(sample.x)
         logits = (

@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         standard_streams.ensure_utf8()
     arguments = sys.argv[1:] if argv is None else argv
-    return run_and_report(lambda: _run(_parse(arguments)), arguments)
+    return run_and_report(lambda: _run_command(_parse_command_line(arguments)), arguments)
 
 
 def run_and_report(run: Callable[[], int], arguments: Sequence[str] = ()) -> int:
@@ -106,7 +106,7 @@ def _report_user_error(error: BaseException, arguments: Sequence[str]) -> bool:
     return True
 
 
-def _run(line: CommandLine) -> int:
+def _run_command(line: CommandLine) -> int:
     if line.version:
         print(f"saddlepoint {saddlepoint.__version__}")
         return 0
@@ -181,7 +181,7 @@ def split_run_overrides(overrides: Sequence[str], command: str) -> tuple[list[st
     return command_overrides, others
 
 
-def _parse(arguments: Sequence[str]) -> CommandLine:
+def _parse_command_line(arguments: Sequence[str]) -> CommandLine:
     """Parse a command line. Raises UsageError."""
     line, remaining = CommandLine(), list(arguments)
     while remaining:

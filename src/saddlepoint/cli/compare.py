@@ -32,10 +32,10 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     log, output = line_printer(Console(stderr=True)), current_output()
     settings: Any = OmegaConf.to_container(config, resolve=True)
     options = {key: value for key, value in settings.items() if key not in ("logger", "to")}
-    to = None if config.to == "-" else Path(config.to or f"outputs/comparison-{_digest(options)}")
+    to = None if config.to == "-" else Path(config.to or f"outputs/comparison-{_hash_options(options)}")
     if to is not None:
         check_folder(destination.check_output_folder(to))
-    session = _session(settings["logger"])
+    session = _wandb_session(settings["logger"])
     comparison = build_comparison(load_records(options["runs"]), _comparison_options(options))
     rows = arm_rows(comparison)
     report = build_report(comparison, rows, options)
@@ -60,7 +60,7 @@ def _comparison_options(options: dict[str, Any]) -> ComparisonOptions:
     )
 
 
-def _session(logger: dict[str, Any]) -> WandbSession:
+def _wandb_session(logger: dict[str, Any]) -> WandbSession:
     """Build the W&B session of the logger's settings without Lightning, whose import is slow."""
     arguments = validate_arguments(
         WandbSession, {key: value for key, value in logger.items() if key != "_target_"}, "logger"
@@ -68,6 +68,6 @@ def _session(logger: dict[str, Any]) -> WandbSession:
     return WandbSession(**{**arguments, "tags": tuple(arguments["tags"])})
 
 
-def _digest(options: dict[str, Any]) -> str:
+def _hash_options(options: dict[str, Any]) -> str:
     """Return 8 hex digits of the hash of the options."""
     return hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()[:8]

@@ -96,7 +96,7 @@ def command_page(command: str, user_conf: Path | None = None) -> str:
     if groups:
         parts.append("choices, * is the default: group=name, group=[a,b] for groups of several, +group=name adds one")
         listed = catalogue.groups(user_conf) if command == "train" else groups
-        parts[-1] += "\n" + "".join(_choices(group, groups.get(group), user_conf) for group in listed)
+        parts[-1] += "\n" + "".join(_group_line(group, groups.get(group), user_conf) for group in listed)
     top_level = {key: entry for key, entry in keys.items() if key not in groups}
     lines = (f"  {key:<27} {value:<11} {text}".rstrip() for key, (value, text) in top_level.items())
     parts.append("keys\n" + "\n".join(lines) + "\n")
@@ -105,7 +105,7 @@ def command_page(command: str, user_conf: Path | None = None) -> str:
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-def _choices(group: str, default: str | list[str] | None, user_conf: Path | None) -> str:
+def _group_line(group: str, default: str | list[str] | None, user_conf: Path | None) -> str:
     """Return the line of a group: its options, the default starred, the user's in parentheses."""
     starred = default if isinstance(default, list) else [default]
     builtin = catalogue.option_names(group)

@@ -24,14 +24,14 @@ def command(overrides: Sequence[str], config_dir: str | None = None, cfg: bool =
     for _, config in configs:
         check_installed(config)
     jobs = train_all(configs, console)
-    output.print_result([_table(jobs, output.width)], {"runs": [_job_entry(job) for job in jobs]})
+    output.print_result([_result_table(jobs, output.width)], {"runs": [_job_entry(job) for job in jobs]})
     done = (
         job.state in (FINISHED, DONE_BEFORE) or (job.state == TRAINED_ELSEWHERE and job.exit_code == 0) for job in jobs
     )
     return 0 if all(done) else 1
 
 
-def _table(jobs: Sequence[Job], width: int) -> Table:
+def _result_table(jobs: Sequence[Job], width: int) -> Table:
     keys = list(dict.fromkeys(key for job in jobs if (key := first_score(job)[0])))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, width=None)
     table.add_column("run", overflow="fold")

@@ -28,11 +28,11 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     for line in caveats(run_config, content):
         log(line)
     result = replay_turn(run_config, content)
-    print_parts(_parts(result, content), Console())
+    print_parts(_result_tables(result, content), Console())
     return 1 if result.mismatches else 0
 
 
-def _parts(result: ReplayResult, content: Mapping[str, Any]) -> Iterator[str | Table]:
+def _result_tables(result: ReplayResult, content: Mapping[str, Any]) -> Iterator[str | Table]:
     players = " and ".join(content["players"])
     yield f"{content['what']}: the turn of {players}, round {content['rounds'] + 1}"
     table = Table(*(Column(head, no_wrap=True) for head in ("", "then", "again")), box=None)
@@ -42,7 +42,11 @@ def _parts(result: ReplayResult, content: Mapping[str, Any]) -> Iterator[str | T
             table.add_row(f"{name}/{key}", f"{value.item():.6g}", "not due" if again is None else f"{again.item():.6g}")
         for side, value in before["logits"].items():
             again = result.turn_values[name]["logits"].get(side)
-            table.add_row(f"{name}: |logit| of {side}", _size(value), "" if again is None else _size(again))
+            table.add_row(
+                f"{name}: |logit| of {side}",
+                _format_magnitude(value),
+                "" if again is None else _format_magnitude(again),
+            )
     yield table
     bad, total = result.parameters
     lines = {
@@ -56,7 +60,7 @@ def _parts(result: ReplayResult, content: Mapping[str, Any]) -> Iterator[str | T
     yield from (f"{what}: {line}" for what, line in lines.items())
 
 
-def _size(x: Tensor) -> str:
+def _format_magnitude(x: Tensor) -> str:
     """Format the largest magnitude in x, and the number of its non-finite elements."""
     bad = int((~torch.isfinite(x)).sum())
     return (

@@ -74,11 +74,11 @@ def shadowed_overrides(overrides: Sequence[str]) -> Iterator[str]:
         if not equals or key[:1] in ("+", "~"):
             continue
         before, latest[key] = latest.get(key, override), override
-        if before != override and _value(before) != _value(override):
+        if before != override and _override_value(before) != _override_value(override):
             yield f"{before} has no effect: {override} comes after it"
 
 
-def _value(override: str) -> object:
+def _override_value(override: str) -> object:
     try:
         return parse_override(override).value()
     except UnreadableOverride:  # compose reports the error

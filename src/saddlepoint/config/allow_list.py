@@ -103,7 +103,7 @@ def grant(config: DictConfig, names: Any = None) -> None:
 
     Raises Mistake for a value that is not a list of dotted names.
     """
-    value = _plain(config._get_node(KEY)) if names is None else names
+    value = _to_plain(config._get_node(KEY)) if names is None else names
     allowed = [value] if isinstance(value, str) else value or []
     if not isinstance(allowed, list) or not all(isinstance(n, str) and DOTTED_NAME.fullmatch(n) for n in allowed):
         raise Mistake(f"{KEY}={value}: it must be a list of modules, classes or functions: {KEY}=[mylosses]")
@@ -112,7 +112,7 @@ def grant(config: DictConfig, names: Any = None) -> None:
     config._set_flag(FROM_USER, True)
 
 
-def _plain(node: Any) -> Any:
+def _to_plain(node: Any) -> Any:
     """Return a node as plain values, interpolations unresolved."""
     return OmegaConf.to_container(node) if isinstance(node, DictConfig | ListConfig) else node and node._value()
 
@@ -138,7 +138,7 @@ def revoke(config: DictConfig) -> DictConfig:
 
 def check_not_in_yaml(config: DictConfig) -> None:
     """Raise Mistake if a yaml sets `allow_target`."""
-    if KEY in config and _plain(config._get_node(KEY)) not in ([], None):
+    if KEY in config and _to_plain(config._get_node(KEY)) not in ([], None):
         raise Mistake(
             f"{KEY} is set in a yaml, which is not allowed: set it on the command line ('{KEY}=[...]') or in the "
             f"environment ({VARIABLE})"
@@ -175,7 +175,7 @@ def check_name(path: str, name: str, allowed: Sequence[str]) -> None:
     ):
         meant = did_you_mean(module, catalogue.option_names(family))
         raise Mistake(f"{path}: {name} is not there: no {module} in saddlepoint.{family}.{meant}")
-    raise Mistake(f"{path}: {name} is not on the list of what a config may build{_remedy(name)}")
+    raise Mistake(f"{path}: {name} is not on the list of what a config may build{_how_to_allow(name)}")
 
 
 def check_object(path: str, name: str, target: Any, allowed: Sequence[str]) -> None:
@@ -197,7 +197,7 @@ def check_object(path: str, name: str, target: Any, allowed: Sequence[str]) -> N
         ):
             return
     known = f"{name} is {home}, which is" if home != name else f"{name} is"
-    raise Mistake(f"{path}: {known} not on the list of what a config may build{_remedy(home)}")
+    raise Mistake(f"{path}: {known} not on the list of what a config may build{_how_to_allow(home)}")
 
 
 def resolved_copy(node: Any) -> Any:
@@ -242,7 +242,7 @@ def is_within(name: str, allowed: Iterable[str]) -> bool:
     return any(f"{name}.".startswith(f"{prefix}.") for prefix in allowed)
 
 
-def _remedy(name: str) -> str:
+def _how_to_allow(name: str) -> str:
     """Return how to allow a name; for Python's and library names, only where the list is."""
     root = name.partition(".")[0]
     if root in ROOTS or root in sys.stdlib_module_names:

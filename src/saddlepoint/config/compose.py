@@ -55,7 +55,7 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None,
         _insert_user_options(config, user_conf)
         if command == "train":
             config.choice = choice
-            images = _complete(config)
+            images = _fill_in_data_facts(config)
             if images is not None and images < FEW and "metric" not in dict(chosen):
                 _add_kernel_distance(config)
             key_types.validate_top_level(config)
@@ -63,7 +63,7 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None,
             set_code_hashes(config)
             config.name = run_name(config, typed)
         else:
-            _complete(config)
+            _fill_in_data_facts(config)
             key_types.validate_keys(config, command)
     return config
 
@@ -101,7 +101,7 @@ def apply_overrides(config: DictConfig, overrides: Sequence[str], config_dir: st
             config.choice.protocol = protocols[-1]
         resolve_paths(config)
         _insert_user_options(config, user_conf)
-        _complete(config)
+        _fill_in_data_facts(config)
         key_types.validate_top_level(config)
     return config
 
@@ -155,10 +155,10 @@ def parse_value(override: str) -> Any:
 def register_resolvers() -> None:
     """Register ${latent_size:}, the numbers per latent over all parts of the prior, and ${classes:}."""
     OmegaConf.register_new_resolver("latent_size", _latent_size, replace=True)
-    OmegaConf.register_new_resolver("classes", _classes, replace=True)
+    OmegaConf.register_new_resolver("classes", _number_of_classes, replace=True)
 
 
-def _classes(*, _root_: DictConfig) -> int | None:
+def _number_of_classes(*, _root_: DictConfig) -> int | None:
     """Return the number of classes: `data.classes`, or the number of modes of a mixture; None without classes."""
     data = _root_.data
     if data.get("classes") is None and str(data.get("_target_")).startswith("saddlepoint.data.gaussians."):
@@ -199,7 +199,7 @@ def _insert_user_options(config: DictConfig, user_conf: Path | None) -> None:
                 OmegaConf.update(config, key, OmegaConf.load(user_conf / group / f"{name}.yaml"), merge=False)
 
 
-def _complete(config: DictConfig) -> int | None:
+def _fill_in_data_facts(config: DictConfig) -> int | None:
     """Fill in the facts of a data folder. Return the number of its samples, None if they were not counted.
 
     Raises Mistake for a missing value and for an invalid interpolation.

@@ -59,10 +59,10 @@ def load_config(path: Path | str) -> DictConfig:
     )
     assert isinstance(loaded, DictConfig)
     catalogue.rename_keys(loaded)
-    return allow_list.revoke(_upgrade(loaded))
+    return allow_list.revoke(_upgrade_config(loaded))
 
 
-def _upgrade(config: DictConfig) -> DictConfig:
+def _upgrade_config(config: DictConfig) -> DictConfig:
     """Convert a config of the first edition to today's keys, in place. Return it."""
     if OmegaConf.select(config, "game._target_") == FIRST_EDITION_SIMULTANEOUS:
         config.game._target_ = "saddlepoint.game.game.Game"

@@ -50,7 +50,7 @@ def merge_choices(
     overrides = [text for text in single if text]
     try:
         with _version_base("1.3"):
-            loader = _loader(user_conf)
+            loader = _config_loader(user_conf)
             repository = CachingConfigRepository(loader.repository)
             if before is None and any(override.type != OverrideType.CHANGE for _, override in several):
                 before = _chosen_names(_selected_options(repository, command, overrides), groups)
@@ -58,7 +58,7 @@ def merge_choices(
                 _check_no_clash(key, names, user_conf)
                 overrides.append(f"{key}=[{','.join(map(repr, names))}]")
             options = _selected_options(repository, command, overrides)
-            config = _merge(loader, options, repository)
+            config = _merge_options(loader, options, repository)
         if listed := [group for group in groups if isinstance(config._get_node(group), ListConfig)]:
             raise ValueError(f"{listed[0]} is a list")
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError) as error:
@@ -86,7 +86,7 @@ def load_yaml(path: str | Path) -> Any:
     return OmegaConf.load(catalogue.cached_stream(path))
 
 
-def _loader(user_conf: Path | None) -> ConfigLoaderImpl:
+def _config_loader(user_conf: Path | None) -> ConfigLoaderImpl:
     """Return Hydra's loader of the package's config folder and the user's.
 
     Hydra's compose API is not used: it would read everything twice to report the chosen options, and merge its own
@@ -109,7 +109,9 @@ def _selected_options(
     return create_defaults_list(repository, command, parsed, prepend_hydra=False, skip_missing=False).defaults
 
 
-def _merge(loader: ConfigLoaderImpl, options: Sequence[ResultDefault], repository: CachingConfigRepository) -> Any:
+def _merge_options(
+    loader: ConfigLoaderImpl, options: Sequence[ResultDefault], repository: CachingConfigRepository
+) -> Any:
     """Merge options in order. One with a location (layer@architecture.generator.norm) replaces the node there.
 
     Merging would keep keys of the previous target, for example the momentum of a batch norm.

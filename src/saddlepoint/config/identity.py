@@ -53,7 +53,7 @@ def user_modules(config: DictConfig, with_observers: bool = False) -> dict[str, 
     content: Any = OmegaConf.to_container(config, resolve=False)
     if not with_observers:
         content = {key: value for key, value in content.items() if key not in NON_TRAINING_KEYS}
-    targets = _targets(config, content)
+    targets = _all_targets(config, content)
     return user_code.find_modules(sorted(name for name in targets if name.partition(".")[0] not in allow_list.ROOTS))
 
 
@@ -89,7 +89,7 @@ def code_changes(config: DictConfig) -> list[str]:
     return user_code.hash_changes(recorded, user_code.module_hashes(user_modules(config))) if recorded else []
 
 
-def _targets(config: DictConfig, content: Any) -> set[str]:
+def _all_targets(config: DictConfig, content: Any) -> set[str]:
     """Return every `_target_` in a plain config, interpolations resolved."""
     targets, waiting = set(), [("", content)]
     while waiting:

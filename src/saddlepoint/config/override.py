@@ -124,7 +124,7 @@ def _check_option(group: str, name: str, user_conf: Path | None) -> None:
 def apply_override(config: DictConfig, override: Override, choice: ChosenNames) -> None:
     """Set, add (+) or delete (~) a key. Raises Mistake if that is not possible."""
     key, value, line = override.key_or_group, override.value(), str(override.input_line)
-    exists, old = _get(config, key)
+    exists, old = _lookup(config, key)
     adds, replaces = override.type == OverrideType.ADD, not isinstance(value, dict)
     if adds and exists and old is not None and replaces and not isinstance(value, list):
         raise Mistake(f"{line}: {key} exists already; to change it, write {line.lstrip('+')}")
@@ -133,7 +133,7 @@ def apply_override(config: DictConfig, override: Override, choice: ChosenNames) 
     if replaces and value is None and isinstance(old, DictConfig) and "_target_" in old:
         _check_not_listed(key, line, choice)
     if override.is_delete():
-        _delete(config, key, line)
+        _delete_key(config, key, line)
         return
     if isinstance(old, DictConfig) and "_target_" not in old and replaces and value is not None and value != "":
         keys = [str(name) for name in old]
@@ -160,7 +160,7 @@ def _fill_list(old: list[Any], value: Any) -> list[Any]:
     return [value] * max(1, len(old)) if len(set(map(str, old))) < 2 else [value, *old[1:]]
 
 
-def _delete(config: DictConfig, key: str, line: str) -> None:
+def _delete_key(config: DictConfig, key: str, line: str) -> None:
     parent, _, last = key.rpartition(".")
     first = key.partition(".")[0]
     if first in catalogue.command_keys("train") and first not in catalogue.groups():
@@ -178,7 +178,7 @@ def _check_not_listed(key: str, line: str, choice: ChosenNames) -> None:
         )
 
 
-def _get(config: DictConfig, key: str) -> tuple[bool, Any]:
+def _lookup(config: DictConfig, key: str) -> tuple[bool, Any]:
     """Return whether a dotted key exists, and its value; "${}" for an interpolation, None for ???."""
     parent, _, last = key.rpartition(".")
     try:
@@ -225,14 +225,14 @@ def _unknown_key_message(key: str, text: str, config: DictConfig, choice: Chosen
         for path, node, name, _ in tree_entries(config)
         if isinstance(node, DictConfig) and not (str(name)[:1] == "_" and "_target_" in node)
     ]
-    candidates = [other for other in keys if _same_type(_get(config, other)[1], value)]
+    candidates = [other for other in keys if _same_type(_lookup(config, other)[1], value)]
     same_name = [other for other in candidates if other.rpartition(".")[2] == last]
     same_group = [other for other in same_name if other.startswith(f"{group}.")]
     similar_names = close_matches(last, (other.rpartition(".")[2] for other in candidates))
     similar_name = [
         other for other in candidates if other.rpartition(".")[2] in similar_names
     ]  # not all keys of the same node
-    node = _get(config, key.rpartition(".")[0])[1] if parts else None
+    node = _lookup(config, key.rpartition(".")[0])[1] if parts else None
     has_target = isinstance(node, DictConfig) and "_target_" in node  # its own message lists what it takes
     similar = [
         other
@@ -261,7 +261,7 @@ def _same_type(old: Any, value: Any) -> bool:
 def _how_to_add(key: str, text: str, config: DictConfig) -> str | None:
     """Return how to add a key to an open mapping: an empty one, such as an architecture's conditions, or a side."""
     parent, _, last = key.rpartition(".")
-    node = _get(config, parent)[1] if parent else None
+    node = _lookup(config, parent)[1] if parent else None
     if not isinstance(node, DictConfig) or "_target_" in node:
         return None
     if not len(node):
@@ -281,7 +281,7 @@ def _last_message(key: str, text: str, config: DictConfig) -> str:
     )
 
     parent, _, last = key.rpartition(".")
-    node = _get(config, parent)[1] if parent else None
+    node = _lookup(config, parent)[1] if parent else None
     if isinstance(node, DictConfig) and "_target_" in node:
         known = signature_parameters(locate(parent, node._target_, allow_list.allowed_names(config)))
         if known is None or last in known:

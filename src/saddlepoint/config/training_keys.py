@@ -46,7 +46,7 @@ NON_TRAINING_DATA_KEYS = frozenset(("root", "memory", "workers", "extractor"))  
 
 def training_keys(config: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the part of a plain config that affects training; 1.0 is equal to 1 in it."""
-    result = _canonical({key: value for key, value in config.items() if key not in NON_TRAINING_KEYS})
+    result = _canonical_value({key: value for key, value in config.items() if key not in NON_TRAINING_KEYS})
     if isinstance(data := result.get("data"), dict):
         result["data"] = {
             key: value
@@ -121,7 +121,7 @@ def is_same(a: Any, b: Any) -> bool:
     return a is b or repr(a) == repr(b)
 
 
-def _canonical(value: Any) -> Any:
+def _canonical_value(value: Any) -> Any:
     """Return the value with string keys, integral floats as int, and paths relative to the home folder."""
     root: list[Any] = [value]
     waiting: list[Any] = [root]

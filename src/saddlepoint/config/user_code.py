@@ -41,7 +41,7 @@ def find_modules(targets: Iterable[str]) -> dict[str, Path]:
     queue = [(target, True) for target in targets]
     while queue:
         dotted, is_target = queue.pop()
-        for name in _prefixes(dotted):
+        for name in _package_prefixes(dotted):
             file = _module_file(name)
             if file is not None and _is_installed(file) and not is_target:
                 break  # an installed library that user code imports
@@ -55,7 +55,7 @@ def find_modules(targets: Iterable[str]) -> dict[str, Path]:
 
 def module_hashes(modules: Mapping[str, Path]) -> dict[str, str]:
     """Return name -> the first 16 hex digits of the sha256 of the module's file."""
-    return {name: _sha256(file)[:HASH_DIGITS] for name, file in modules.items()}
+    return {name: _file_hash(file)[:HASH_DIGITS] for name, file in modules.items()}
 
 
 def module_provenance(modules: Mapping[str, Path]) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def module_provenance(modules: Mapping[str, Path]) -> dict[str, Any]:
     entries = {}
     for name, file in modules.items():
         if _is_installed(file):
-            entry: dict[str, Any] = {"sha256": _sha256(file), "version": _package_version(name)}
+            entry: dict[str, Any] = {"sha256": _file_hash(file), "version": _package_version(name)}
         else:
             status = git_status(file)
             entry = {"sha256": status.sha256, "state": status.state, "git": current_commit(file.parent)}
@@ -83,7 +83,7 @@ def hash_changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _prefixes(name: str) -> Iterator[str]:
+def _package_prefixes(name: str) -> Iterator[str]:
     """Yield a, a.b, a.b.c for a.b.c, because importing a.b.c imports a and a.b first."""
     parts = name.split(".")
     return (".".join(parts[: i + 1]) for i in range(len(parts)))
@@ -105,7 +105,7 @@ def _module_file(name: str) -> Path | None:
 def _find_spec(name: str) -> ModuleSpec | None:
     """Return the spec of a module without executing its packages."""
     path, spec = None, None
-    for prefix in _prefixes(name):
+    for prefix in _package_prefixes(name):
         finders = (finder for finder in sys.meta_path if hasattr(finder, "find_spec"))
         specs = (finder.find_spec(prefix, path) for finder in finders)
         spec = next((candidate for candidate in specs if candidate is not None), None)
@@ -145,7 +145,7 @@ def _imported_names(name: str, file: Path) -> Iterator[str]:
                 yield literal
 
 
-def _sha256(file: Path) -> str:
+def _file_hash(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 

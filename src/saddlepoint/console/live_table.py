@@ -57,16 +57,16 @@ class LiveTable(ABC):
     def __exit__(self, *error: object) -> None:
         if self._live is not None:
             self._live.stop()
-        self._update()
+        self._redraw()
 
     def refresh(self) -> None:
         """Show changes of state."""
         if time.monotonic() - self._updated_at >= self.seconds:
-            self._update()
+            self._redraw()
             if self._live is not None:
                 self._live.update(self.build_view())
 
-    def _update(self) -> None:
+    def _redraw(self) -> None:
         self._updated_at = time.monotonic()
         for i, row in enumerate(self.rows()):
             if row.state != self._printed_states.get(i):

@@ -43,16 +43,16 @@ class GuardedStream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        self._attempt(lambda: self._stream.write(text))
+        self._call_guarded(lambda: self._stream.write(text))
         return len(text)
 
     def writelines(self, lines: Any) -> None:
-        self._attempt(lambda: self._stream.writelines(lines))
+        self._call_guarded(lambda: self._stream.writelines(lines))
 
     def flush(self) -> None:
-        self._attempt(self._stream.flush)
+        self._call_guarded(self._stream.flush)
 
-    def _attempt(self, call: Callable[[], object]) -> None:
+    def _call_guarded(self, call: Callable[[], object]) -> None:
         try:
             call()
         except OSError as error:
@@ -101,7 +101,7 @@ def reopen_closed() -> None:
 
 def ignore_write_errors(*names: str) -> AbstractContextManager[None]:
     """Ignore failed writes to sys.stdout and sys.stderr, or to the named streams, in the context."""
-    return _guarded(names or ("stdout", "stderr"), lambda error: None)
+    return _guarded_streams(names or ("stdout", "stderr"), lambda error: None)
 
 
 def run_ignoring_write_errors(run: Callable[[], int]) -> int:
@@ -118,11 +118,11 @@ def raise_write_errors() -> AbstractContextManager[None]:
     def refuse(error: OSError) -> None:
         raise StdoutError(error) from None
 
-    return _guarded(("stdout",), refuse)
+    return _guarded_streams(("stdout",), refuse)
 
 
 @contextmanager
-def _guarded(names: tuple[str, ...], failed: Callable[[OSError], None]) -> Iterator[None]:
+def _guarded_streams(names: tuple[str, ...], failed: Callable[[OSError], None]) -> Iterator[None]:
     before = {name: stream for name in names if (stream := getattr(sys, name)) is not None}
     originals = {
         name: stream._stream if isinstance(stream, GuardedStream) else stream for name, stream in before.items()

@@ -211,7 +211,7 @@ def _assign_names(
 
 
 def _match_layout(array_shape: tuple[int, ...], shape: tuple[int, ...], location: str) -> tuple[list[int], str]:
-    for layout, sample_shape in _layouts(array_shape):
+    for layout, sample_shape in _possible_layouts(array_shape):
         if sample_shape == list(shape):
             return sample_shape, layout
     raise Mistake(f"{location} is {list(array_shape)}, and the data are {list(shape)} (channels, height, width).")
@@ -219,7 +219,7 @@ def _match_layout(array_shape: tuple[int, ...], shape: tuple[int, ...], location
 
 def _find_layout(array_shape: tuple[int, ...], channels: int, location: str) -> tuple[list[int], str]:
     """Return [C, H, W] and the layout that give images with `channels` channels."""
-    layouts = _layouts(array_shape)
+    layouts = _possible_layouts(array_shape)
     for layout, sample_shape in layouts:
         if sample_shape[0] == channels:
             return sample_shape, layout
@@ -232,7 +232,7 @@ def _find_layout(array_shape: tuple[int, ...], channels: int, location: str) -> 
     )
 
 
-def _layouts(array_shape: tuple[int, ...]) -> list[tuple[str, list[int]]]:
+def _possible_layouts(array_shape: tuple[int, ...]) -> list[tuple[str, list[int]]]:
     """Return the possible layouts of an array of images, each with [C, H, W]."""
     if len(array_shape) == 3:
         return [("N, height, width", [1, *array_shape[1:]])]
@@ -280,7 +280,8 @@ def _rounding_hint(array: np.ndarray, low: Any, high: Any) -> str:
 def _convert_points(array: np.ndarray, shape: tuple[int, ...] | None, location: str, notes: list[str]) -> Tensor:
     if array.dtype.kind != "f" or (shape is not None and array.shape[1:] != tuple(shape)):
         raise Mistake(
-            f"{location} is {array.dtype} {list(array.shape)}, and the data are points of {_size(shape)} floats."
+            f"{location} is {array.dtype} {list(array.shape)}, and the data are points of "
+            f"{_format_length(shape)} floats."
         )
     return _convert_floats(array, location, notes)
 
@@ -306,8 +307,8 @@ def _convert_audio(
 def _convert_tokens(array: np.ndarray, modality: Tokens, shape: tuple[int, ...] | None, location: str) -> Tensor:
     if array.ndim != 2 or array.dtype.kind not in "iu" or (shape is not None and array.shape[1] != shape[0]):
         raise Mistake(
-            f"{location} is {array.dtype} {list(array.shape)}, and the data are integers [N, {_size(shape)}]: the "
-            "index of each symbol in the vocabulary."
+            f"{location} is {array.dtype} {list(array.shape)}, and the data are integers [N, {_format_length(shape)}]: "
+            "the index of each symbol in the vocabulary."
         )
     x = torch.from_numpy(array.astype(np.int64))
     if reason := modality.why_not(x):
@@ -323,7 +324,7 @@ def _convert_floats(array: np.ndarray, location: str, notes: list[str]) -> Tenso
     return torch.from_numpy(array.astype(np.float32))
 
 
-def _size(shape: tuple[int, ...] | None) -> str:
+def _format_length(shape: tuple[int, ...] | None) -> str:
     return "some" if shape is None else str(shape[0])
 
 

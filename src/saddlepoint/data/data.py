@@ -269,7 +269,7 @@ class Data(LightningDataModule):
                 self.prepare_data()
             self.setup()
         if name == ALL_SPLITS:
-            return self._all
+            return self._all_splits
         if name not in self._splits:
             raise Mistake(f"{self.name} has no split {name!r}: choose one of {', '.join((*self._splits, ALL_SPLITS))}.")
         return self._splits[name]
@@ -277,10 +277,10 @@ class Data(LightningDataModule):
     @property
     def class_names(self) -> list[str]:
         """The name of each class, in the order of labels; the class numbers if the data have no names."""
-        return _class_numbers(self.classes)
+        return _default_class_names(self.classes)
 
     @cached_property
-    def _all(self) -> Split:
+    def _all_splits(self) -> Split:
         """All splits, last first: the order of a folder's samples then does not depend on `validation` and `test`."""
         return ConcatSplit(ALL_SPLITS, list(self._splits.values())[::-1])
 
@@ -303,7 +303,7 @@ class Data(LightningDataModule):
                 for name, split in self._splits.items()
             },
             **({"columns": {name: list(x.shape[1:]) for name, x in extra_columns.items()}} if extra_columns else {}),
-            **({"class_names": names} if names != _class_numbers(self.classes) else {}),
+            **({"class_names": names} if names != _default_class_names(self.classes) else {}),
             **labelled,
         }
 
@@ -354,7 +354,7 @@ class Data(LightningDataModule):
             2 * len(train), self.batch, self.batch, derive_seed(self.seed, "augment"), start, rank, world_size
         )
         draws, column_draws = tee(draws)
-        rows = self._augment(self._to_float(train.batches_at(indices, self.device)), draws)
+        rows = self._mirrored_batches(self._to_float(train.batches_at(indices, self.device)), draws)
         labelled = self._labelled_batches(start, rank, world_size)
         columns = self._extra_columns(train, column_indices, column_draws)
         return (Batch(x, y, pair, extra) for (x, y), pair, extra in zip(rows, labelled, columns, strict=False))
@@ -368,7 +368,7 @@ class Data(LightningDataModule):
         device = self.device
         return (
             {
-                name: (_mirror(column, draw) if self.flip and is_image(column) else column).to(device)
+                name: (_mirror_odd(column, draw) if self.flip and is_image(column) else column).to(device)
                 for name, column in _columns_to_float(split.extra_columns_at(index)).items()
             }
             for index, draw in zip(indices, draws, strict=False)
@@ -377,11 +377,11 @@ class Data(LightningDataModule):
     def _to_float(self, batches: Iterator[Rows]) -> Iterator[Rows]:
         return ((self.modality.to_float(x), y) for x, y in batches)
 
-    def _augment(self, batches: Iterator[Rows], draws: Iterator[Tensor]) -> Iterator[Rows]:
+    def _mirrored_batches(self, batches: Iterator[Rows], draws: Iterator[Tensor]) -> Iterator[Rows]:
         """With `flip`, mirror the images of each batch whose draw, int64 [n], is odd."""
         if not self.flip:
             return batches
-        return ((_mirror(x, draw), y) for (x, y), draw in zip(batches, draws, strict=False))
+        return ((_mirror_odd(x, draw), y) for (x, y), draw in zip(batches, draws, strict=False))
 
     def _labelled_batches(self, start: int, rank: int, world_size: int) -> Iterator[tuple[Tensor, Tensor] | None]:
         """Yield this rank's labelled batches without end, or None each time if there are no labels."""
@@ -394,7 +394,7 @@ class Data(LightningDataModule):
         batches = Split("labelled", x, y, self.classes).batches_at(indices, self.device)
         sizes = self.batch, self.labelled_batch
         draws = index_stream(2 * len(x), *sizes, derive_seed(self.seed, "augment", "labelled"), start, rank, world_size)
-        return ((x, y) for x, y in self._augment(self._to_float(batches), draws) if y is not None)
+        return ((x, y) for x, y in self._mirrored_batches(self._to_float(batches), draws) if y is not None)
 
     def train_dataloader(self) -> Iterable[Batch]:
         """Return an iterable of training batches that starts, each time, at the image count of the game."""
@@ -421,12 +421,12 @@ def _rows_at(x: Tensor, index: Tensor) -> Tensor:
             else x.index_select(0, index))  # fmt: skip
 
 
-def _mirror(x: Tensor, draw: Tensor) -> Tensor:
+def _mirror_odd(x: Tensor, draw: Tensor) -> Tensor:
     """Mirror the images [n, C, H, W] whose draw, int64 [n], is odd, left to right."""
     return torch.where((draw % 2 == 1).to(x.device)[:, None, None, None], x.flip(-1), x)
 
 
-def _class_numbers(classes: int | None) -> list[str]:
+def _default_class_names(classes: int | None) -> list[str]:
     return list(map(str, range(classes or 0)))
 
 

@@ -87,7 +87,7 @@ def decode_image(files: Listing, name: str, target: ImageFormat) -> tuple[bytes,
         _load_png(image)
         changes = _list_changes(files, name, image, target)
         ImageOps.exif_transpose(image, in_place=True)
-        return _fit(_convert(image, target.channels), target).tobytes(), changes
+        return _resize(_convert_mode(image, target.channels), target).tobytes(), changes
 
 
 def _list_changes(files: Listing, name: str, image: Image.Image, target: ImageFormat) -> list[str]:
@@ -96,7 +96,7 @@ def _list_changes(files: Listing, name: str, image: Image.Image, target: ImageFo
     if not target.resize and size != target.size:
         raise _different_sizes(files, name, size, target.size)
     changes = ["several frames or pages: the first is read"] if getattr(image, "n_frames", 1) > 1 else []
-    if _orientation(image) != 1:
+    if _exif_orientation(image) != 1:
         changes.append("turned upright, by their EXIF orientation")
     profile = image.info.get("icc_profile") or b""
     if profile and b"sRGB" not in profile and "sRGB".encode("utf-16-be") not in profile:
@@ -134,7 +134,7 @@ def _size_changes(size: Size, target: ImageFormat) -> list[str]:
     return [f"{fit}{resampling} to {new_width}x{new_height}"]
 
 
-def _convert(image: Image.Image, channels: int) -> Image.Image:
+def _convert_mode(image: Image.Image, channels: int) -> Image.Image:
     if image.has_transparency_data and channels in (1, 3):
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -152,7 +152,7 @@ def _fitted_size(size: Size, target: ImageFormat) -> Size:
     return max(1, round(width * new_height / new_width)), width
 
 
-def _fit(image: Image.Image, target: ImageFormat) -> Image.Image:
+def _resize(image: Image.Image, target: ImageFormat) -> Image.Image:
     new_height, new_width = target.size
     if image.size == (new_width, new_height):
         return image
@@ -182,7 +182,7 @@ def _load_png(image: Image.Image) -> None:
         image.load()
 
 
-def _orientation(image: Image.Image) -> int:
+def _exif_orientation(image: Image.Image) -> int:
     """The EXIF orientation; for a PNG that is not loaded, only if its EXIF comes before the pixels."""
     if image.format == "PNG" and "exif" not in image.info and getattr(image, "tile", None):
         return 1  # getexif would load the pixels
@@ -191,7 +191,7 @@ def _orientation(image: Image.Image) -> int:
 
 def _upright_size(image: Image.Image) -> Size:
     """Height and width of the upright image; Pillow reports those of a TIFF as upright."""
-    is_turned = image.format != "TIFF" and _orientation(image) >= 5
+    is_turned = image.format != "TIFF" and _exif_orientation(image) >= 5
     return (image.width, image.height) if is_turned else (image.height, image.width)
 
 

@@ -102,12 +102,12 @@ class MNIST(Data):
     def splits(self) -> dict[str, Split]:
         if self.missing_files:
             raise Mistake(self._missing_message("were not downloaded"))
-        x, y = self._load("train")
+        x, y = self._load_half("train")
         n = len(x) - self.held_out
         splits = {
             "train": Split("train", x[:n], y[:n]),
             "validation": Split("validation", x[n:], y[n:]),
-            "test": Split("test", *self._load("t10k")),
+            "test": Split("test", *self._load_half("t10k")),
         }
         if self.reserved:
             order = torch.randperm(n, generator=Stream(0, f"{self.name}/reserved").generator)
@@ -116,7 +116,7 @@ class MNIST(Data):
             splits["train"] = Split("train", x[train], y[train], splits["train"].classes)
         return splits
 
-    def _load(self, half: str) -> tuple[Tensor, Tensor]:
+    def _load_half(self, half: str) -> tuple[Tensor, Tensor]:
         images, labels = self.raw_folder / f"{half}-images-idx3-ubyte", self.raw_folder / f"{half}-labels-idx1-ubyte"
         for file in (images, labels):
             if problem := self._find_problem(file):

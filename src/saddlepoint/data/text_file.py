@@ -55,10 +55,10 @@ def load_lines(files: Listing, unit: str) -> tuple[list[TextLine], int]:
 def format_notes(files: Listing, lines: Sequence[TextLine], n_empty: int) -> list[str]:
     """Return the notes of the listing, and one on the number of lines and of empty lines."""
     left_out = f"; left out: {n_empty:,} empty ones." if n_empty else "."
-    return [*files.notes, f"{_location(files)}: {len(lines):,} lines{left_out}"]
+    return [*files.notes, f"{_format_location(files)}: {len(lines):,} lines{left_out}"]
 
 
-def _location(files: Listing) -> str:
+def _format_location(files: Listing) -> str:
     return files.location(files.names[0]) if len(files.names) == 1 else printable_name(str(files.folder))
 
 
@@ -91,7 +91,7 @@ def text_facts(
     """
     lines, _ = load_lines(files, check_unit(unit))
     if not lines:
-        raise Mistake(f"{_location(files)} holds no lines of text: all lines are empty.")
+        raise Mistake(f"{_format_location(files)} holds no lines of text: all lines are empty.")
     longest = max(lines, key=lambda line: len(line.symbols))
     if length is None and (n := len(longest.symbols)) > MAX_LENGTH:
         raise Mistake(

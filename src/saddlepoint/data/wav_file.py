@@ -35,7 +35,7 @@ def load_sound(files: Listing, name: str) -> Sound:
     location = files.location(name)
     try:
         with files.open(name) as file:
-            rate, samples = _decode(file.read())
+            rate, samples = _decode_wav(file.read())
     except Mistake:
         raise
     except Exception as error:  # scipy raises ValueError, struct.error and others for broken files
@@ -56,7 +56,7 @@ def load_sound(files: Listing, name: str) -> Sound:
     return sound
 
 
-def _decode(content: bytes) -> tuple[int, np.ndarray]:
+def _decode_wav(content: bytes) -> tuple[int, np.ndarray]:
     from scipy.io import wavfile
 
     with warnings.catch_warnings():

@@ -35,9 +35,9 @@ def anchor_sets(
     """
     total = sum(len(part) for part in held_out)
     if total >= 2:
-        chosen = _permutation(total, seed, "real")[:n]
-        yield "real", len(chosen), extract(_rows(held_out, chosen, batch), len(chosen), "real images")
-    few = _permutation(len(split), seed, "memorised")[:100]
+        chosen = _seeded_permutation(total, seed, "real")[:n]
+        yield "real", len(chosen), extract(_iterate_rows(held_out, chosen, batch), len(chosen), "real images")
+    few = _seeded_permutation(len(split), seed, "memorised")[:100]
     known = Features.concatenate(extract((split[rows] for rows in few.split(batch)), len(few), "memorised images"))
     for number in (10, 100):
         # copies share the features of their image: features of 100 images are extracted, not of n
@@ -50,13 +50,13 @@ def anchor_sets(
 
 def _noisy_means(split: SplitLike, classes: int, n: int, batch: int, seed: int) -> Iterator[Rows]:
     """Yield batches of noisy class means, float [<= batch, ...], and their classes; n samples in total."""
-    means, labels, unit = _moments(split, classes, batch)
+    means, labels, unit = _class_moments(split, classes, batch)
     stream = Stream(seed, "anchor/class means")
     for label in labels[stream.integers(len(labels), n)].split(batch):
         yield means[label] + NOISE * unit * stream.normal(len(label), *means.shape[1:]), label
 
 
-def _moments(split: SplitLike, classes: int, batch: int) -> tuple[Tensor, Tensor, Tensor | float]:
+def _class_moments(split: SplitLike, classes: int, batch: int) -> tuple[Tensor, Tensor, Tensor | float]:
     """Class means [K, ...], all labels [N], and the unit of the noise.  Unlabelled samples count as one class."""
     modality = modality_of(split)
     shape = modality.to_float(split[torch.tensor([0])][0]).shape[1:]
@@ -74,7 +74,7 @@ def _moments(split: SplitLike, classes: int, batch: int) -> tuple[Tensor, Tensor
     return means.to(torch.float32), every, 1.0 if modality.planar else variance.clamp(min=0).sqrt().to(torch.float32)
 
 
-def _rows(parts: Sequence[SplitLike], index: Tensor, batch: int) -> Iterator[Rows]:
+def _iterate_rows(parts: Sequence[SplitLike], index: Tensor, batch: int) -> Iterator[Rows]:
     """Yield the samples at `index` of the concatenated splits, in the order of the index."""
     ends = torch.tensor([len(part) for part in parts]).cumsum(0)
     for rows in index.split(batch):
@@ -88,5 +88,5 @@ def _rows(parts: Sequence[SplitLike], index: Tensor, batch: int) -> Iterator[Row
         yield x, torch.cat(labels)[back] if len(labels) == len(batches) else None
 
 
-def _permutation(n: int, seed: int, name: str) -> Tensor:
+def _seeded_permutation(n: int, seed: int, name: str) -> Tensor:
     return torch.randperm(n, generator=Stream(seed, f"anchor/{name}").generator)

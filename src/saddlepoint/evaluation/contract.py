@@ -100,7 +100,7 @@ def format_count(n: int) -> str:
 
 def contract_differences(a: Contract, b: Contract) -> dict[str, tuple[Any, Any]]:
     """Return the fields in which two contracts differ, such as "split" or "settings.k", with both values."""
-    left, right = _flat(a), _flat(b)
+    left, right = _flatten(a), _flatten(b)
     return {name: (left.get(name), right.get(name)) for name in left | right if left.get(name) != right.get(name)}
 
 
@@ -123,7 +123,7 @@ def check_comparable(scores: Mapping[str, Score]) -> None:
             )
 
 
-def _flat(contract: Contract) -> dict[str, Any]:
+def _flatten(contract: Contract) -> dict[str, Any]:
     plain = contract.to_dict()
     settings = {f"settings.{name}": value for name, value in plain.pop("settings").items()}
     return plain | settings

@@ -113,19 +113,21 @@ class Evaluator:
         in the contract.  Raises Mistake if samples are not finite or do not have the shape of the reals.
         """
         with self.scoring_context():
-            reference = self._reals(reals)
+            reference = self._resolve_reals(reals)
             if self.n is None:
                 raise ValueError("the number of samples is unknown: give Evaluator an n, or a Data instead of a Split")
-            fakes = self._sampled(sample, self.n, reference)
+            fakes = self._features_of_samples(sample, self.n, reference)
             fields = {"weights": weights, "batch_norm": batch_norm, "dropout": dropout}
-            return self._scores(fakes, self.n, reference, fields)
+            return self._measure_scores(fakes, self.n, reference, fields)
 
-    def _sampled(self, sample: Callable[[int], Fakes], n: int, like: Reals | None = None) -> Iterator[Features]:
+    def _features_of_samples(
+        self, sample: Callable[[int], Fakes], n: int, like: Reals | None = None
+    ) -> Iterator[Features]:
         """Yield the features of the next n samples in batches; ranks share the work if `sample` has a method `skip`."""
         sizes = [min(self.batch, n - done) for done in range(0, n, self.batch)]
         skip = getattr(sample, "skip", None)
         if ranks.world_size() == 1 or skip is None:
-            return self._features(map(sample, sizes), n, "samples", like)
+            return self._feature_batches(map(sample, sizes), n, "samples", like)
         return self._over_ranks(sizes, sample, skip, n, "samples", like)
 
     def _over_ranks(
@@ -141,26 +143,28 @@ class Evaluator:
             made = [make(part) if i == ranks.rank() else skip(part) for i, part in enumerate(group)]
             features = []
             if ranks.rank() < len(group):
-                features = [next(self._features([made[ranks.rank()]], n, name, like)).to("cpu")]
+                features = [next(self._feature_batches([made[ranks.rank()]], n, name, like)).to("cpu")]
             yield from (one.to(self.device) for of_rank in ranks.all_gather_object(features) for one in of_rank)
 
     def score_split(self, fakes: SplitLike, reals: Reals | DataLike) -> dict[str, Score]:
         """Return the scores, by name, of all stored samples of `fakes` against `reals`, as `__call__` does."""
         with self.scoring_context():
-            reference, n = self._reals(reals), len(fakes)
+            reference, n = self._resolve_reals(reals), len(fakes)
             if n < 2:
                 raise Mistake(f"{fakes.name} has {n} samples, which cannot be measured: at least two, better 1,000.")
-            return self._scores(self._features(fakes.batches(self.batch), n, fakes.name, reference), n, reference)
+            return self._measure_scores(
+                self._feature_batches(fakes.batches(self.batch), n, fakes.name, reference), n, reference
+            )
 
     def extract_features(self, batches: Iterable[Fakes], n: int, name: str) -> Features:
         """Return the features, with the samples, of all `batches`, n samples in total; `name` is for messages."""
         with self.scoring_context():
-            return Features.concatenate(self._features(batches, n, name))
+            return Features.concatenate(self._feature_batches(batches, n, name))
 
     def sample_features(self, sample: Callable[[int], Fakes], n: int) -> Features:
         """Return the features of the next n samples, with the samples."""
         with self.scoring_context():
-            return Features.concatenate(self._sampled(sample, n))
+            return Features.concatenate(self._features_of_samples(sample, n))
 
     def modality_of(self, x: Tensor) -> Modality:
         """Return the modality of samples outside a split: that of the extractor's data, or the one that x implies."""
@@ -172,7 +176,7 @@ class Evaluator:
         """Return the results by metric, without contracts; if reals is None, those of `split` are used, cached."""
         with self.scoring_context():
             n, n_real = len(fakes.features), len(split) if reals is None else len(reals.features)
-            metrics = self._measurable(n_real, n, fakes.y is not None, quiet=reals is not None)
+            metrics = self._applicable_metrics(n_real, n, fakes.y is not None, quiet=reals is not None)
             if reals is None:
                 self._set_references(metrics, split, n)
             else:
@@ -180,7 +184,7 @@ class Evaluator:
                     metric.reset()
                     metric.set_reference(None)
                     metric.update(reals, real=True)
-            by_metric = self._results(metrics, [fakes])
+            by_metric = self._metric_results(metrics, [fakes])
             return {
                 metric_name(name, suffix): result
                 for name, results in by_metric.items()
@@ -190,8 +194,8 @@ class Evaluator:
     def anchor_scores(self, data: DataLike) -> dict[str, dict[str, Score]]:
         """Return the scores of the anchors (see `anchor`), by set and name; measured once, then cached."""
         with self.scoring_context():
-            n, split = self.sample_count(data), cast("SplitLike", self._reals(data))
-            sizes, shape = data.describe()["sizes"], _shape(split)
+            n, split = self.sample_count(data), cast("SplitLike", self._resolve_reals(data))
+            sizes, shape = data.describe()["sizes"], _sample_shape(split)
             held_out = [data.split(name) for name in sizes if name != self.split]
             if self.split not in sizes:  # `all` of them
                 held_out = []
@@ -201,11 +205,11 @@ class Evaluator:
             def measure() -> dict[str, dict[str, Any]]:
                 by_set: dict[str, dict[str, Score]] = {}
                 if shared:
-                    extract = partial(self._features, like=split)
+                    extract = partial(self._feature_batches, like=split)
                     sets = anchor_sets(split, held_out, data.classes, n, self.batch, self.seed, extract)
                     for name, size, features in sets:
-                        by_set[name] = self._scores(features, size, split, names=shared)
-                for name, metric in self._measurable(len(split), n, labelled=True, quiet=True).items():
+                        by_set[name] = self._measure_scores(features, size, split, names=shared)
+                for name, metric in self._applicable_metrics(len(split), n, labelled=True, quiet=True).items():
                     for set_name, value in metric.anchor_scores(n).items():
                         scores = self._with_contracts({name: metric.to_results(value)}, split, n, shape)
                         by_set[set_name] = by_set.get(set_name, {}) | scores
@@ -215,12 +219,12 @@ class Evaluator:
                 "anchors": VERSION,
                 "held": [part.sha256 for part in held_out],
                 "own": {name: metric.anchor_settings() for name, metric in self.metrics.items()},
-                "contracts": [self._contract(name, name, split, n, shape).to_dict() for name in self.metrics],
+                "contracts": [self._build_contract(name, name, split, n, shape).to_dict() for name in self.metrics],
             }
             cached = self.cache.get_json("anchors", about, measure, all_ranks=True)
         return {name: {key: Score.from_dict(one) for key, one in scores.items()} for name, scores in cached.items()}
 
-    def _scores(
+    def _measure_scores(
         self,
         fakes: Iterable[Features],
         n: int,
@@ -231,10 +235,10 @@ class Evaluator:
         """Return the scores of n `fakes` by the metrics `names`, or by all if None."""
         batches = iter(fakes)
         first = next(batches)
-        metrics = self._measurable(_number(reals), n, first.y is not None, reals=reals)
+        metrics = self._applicable_metrics(_number_of_reals(reals), n, first.y is not None, reals=reals)
         metrics = metrics if names is None else {name: metrics[name] for name in names if name in metrics}
         self._set_references(metrics, reals, n)
-        results = self._results(metrics, chain([first], batches))
+        results = self._metric_results(metrics, chain([first], batches))
         x = cast("Tensor", first.x)
         return self._with_contracts(results, reals, n, self.modality_of(x).sample_shape(x), fields)
 
@@ -249,21 +253,21 @@ class Evaluator:
         scores = {}
         for name, results in by_metric.items():
             for suffix, (value, std, detail, n_anchor) in results.items():
-                contract = self._contract(name, metric_name(name, suffix), reals, n_anchor or n, shape, fields)
+                contract = self._build_contract(name, metric_name(name, suffix), reals, n_anchor or n, shape, fields)
                 scores[contract.score_name] = Score(float(value), contract, None if std is None else float(std), detail)
         return scores
 
-    def _results(self, metrics: Mapping[str, Metric], fakes: Iterable[Features]) -> dict[str, dict[str, Result]]:
+    def _metric_results(self, metrics: Mapping[str, Metric], fakes: Iterable[Features]) -> dict[str, dict[str, Result]]:
         """Return the results of the metrics for `fakes`, by metric and suffix; their references must be set."""
         for features in fakes:
             for metric in metrics.values():
                 metric.update(features, real=False)
-        results = {name: self._result(name, metric) for name, metric in metrics.items()}
+        results = {name: self._metric_result(name, metric) for name, metric in metrics.items()}
         for metric in metrics.values():
             metric.reset()  # frees the features of the fakes
         return results
 
-    def _result(self, name: str, metric: Metric) -> dict[str, Result]:
+    def _metric_result(self, name: str, metric: Metric) -> dict[str, Result]:
         """Return the results of a metric; call `progress` every few seconds meanwhile, as some metrics take minutes."""
         if self.progress is None:
             return metric.results()
@@ -285,7 +289,7 @@ class Evaluator:
             done.set()
             thread.join()
 
-    def _measurable(
+    def _applicable_metrics(
         self, n_real: int, n_fake: int, labelled: bool, quiet: bool = False, reals: Reals | None = None
     ) -> dict[str, Metric]:
         """Return the metrics that can measure these samples.  Unless `quiet`, log once why others are left out."""
@@ -317,7 +321,7 @@ class Evaluator:
                 reals.set_reference_of(metric)
             return
         split = reals
-        about = {name: self._about(metric, split, n) for name, metric in metrics.items() if metric.needs_reals}
+        about = {name: self._reference_key(metric, split, n) for name, metric in metrics.items() if metric.needs_reals}
         missing = [name for name in about if json_sha256(about[name]) not in self._references]
         updated = False
 
@@ -342,7 +346,7 @@ class Evaluator:
             metric.reset()
         name, n = f"the {split.name} split", len(split)
         if ranks.world_size() == 1:
-            batches = self._features(split.batches(self.batch), n, name, split)
+            batches = self._feature_batches(split.batches(self.batch), n, name, split)
         else:
             rows = torch.arange(n).split(self.batch)
             batches = self._over_ranks(rows, split.__getitem__, lambda index: None, n, name, split)
@@ -350,13 +354,15 @@ class Evaluator:
             for metric in metrics:
                 metric.update(features, real=True)
 
-    def _features(self, batches: Iterable[Fakes], n: int, name: str, like: Reals | None = None) -> Iterator[Features]:
+    def _feature_batches(
+        self, batches: Iterable[Fakes], n: int, name: str, like: Reals | None = None
+    ) -> Iterator[Features]:
         """Yield the features of n samples, as floats or as stored, in batches, with the samples as stored.
 
         Raises Mistake if samples are not finite, or do not have the shape of the split `like`.
         """
         split = None if isinstance(like, ReferenceStatistics) else like
-        modality, shape = (None, None) if split is None else (modality_of(split), _shape(split))
+        modality, shape = (None, None) if split is None else (modality_of(split), _sample_shape(split))
         done = 0
         for rows in batches:
             x, y = rows if isinstance(rows, tuple) else (rows, None)
@@ -380,7 +386,7 @@ class Evaluator:
             if self.progress:
                 self.progress(f"measuring {name}", done, n)
 
-    def _about(self, metric: Metric, split: SplitLike, n: int) -> dict[str, Any]:
+    def _reference_key(self, metric: Metric, split: SplitLike, n: int) -> dict[str, Any]:
         """Return what a reference depends on.  The class of the metric counts, not its name in the config."""
         return {
             "metric": f"{type(metric).__module__}.{type(metric).__qualname__}",
@@ -388,12 +394,12 @@ class Evaluator:
             "n_fake": None if metric.has_fixed_reference else n,
             "version": VERSION,
             "data": split.sha256,
-            "resolution": format_shape(_shape(split)),
+            "resolution": format_shape(_sample_shape(split)),
             "resizer": self.extractor.resizer,
             "extractor": self.extractor.sha256,
         }
 
-    def _contract(
+    def _build_contract(
         self,
         name: str,
         metric: str,
@@ -403,13 +409,13 @@ class Evaluator:
         fields: Mapping[str, Any] = STORED_FIELDS,
     ) -> Contract:
         n_real = reals.n if isinstance(reals, ReferenceStatistics) else len(reals)
-        settings = self.metrics[name].settings(_number(reals), n)
+        settings = self.metrics[name].settings(_number_of_reals(reals), n)
         net = self.extractor
         extractor = {"extractor": net.name, "extractor_sha256": net.sha256, "resizer": net.resizer}
         numbers = {"n_real": n_real, "n_fake": n, "seed": self.seed}
         return Contract.for_samples(metric, reals, shape, **extractor, **numbers, settings=settings, **fields)
 
-    def _reals(self, reals: Reals | DataLike) -> Reals:
+    def _resolve_reals(self, reals: Reals | DataLike) -> Reals:
         """Return the split or the statistics to measure against; for a data set, set up the metrics with it."""
         if isinstance(reals, ReferenceStatistics):
             reals.check_extractor(self.extractor)
@@ -451,11 +457,11 @@ def all_anchor_scores(evaluators: Iterable[Evaluator], data: DataLike) -> dict[s
     return by_set
 
 
-def _number(reals: Reals) -> int:
+def _number_of_reals(reals: Reals) -> int:
     """Number of reals for the checks of metrics; very large if a file does not include it."""
     return reals.n or UNKNOWN_COUNT if isinstance(reals, ReferenceStatistics) else len(reals)
 
 
-def _shape(split: SplitLike) -> tuple[int, ...]:
+def _sample_shape(split: SplitLike) -> tuple[int, ...]:
     """Shape of one sample, as networks receive it."""
     return modality_of(split).sample_shape(split[torch.tensor([0])][0])

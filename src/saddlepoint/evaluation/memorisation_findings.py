@@ -93,8 +93,11 @@ def memorisation_findings(sets: ImageSets, seed: int = 0) -> list[Finding]:
     of_held_out, _, usual_distance = mifid(held_out[: len(samples)], train)
     if usual_distance < MIFID_THRESHOLD:
         text = f"no information: features of new images are penalised too ({usual_distance:.3f} < {MIFID_THRESHOLD})"
-        return [*rows, Finding("MiFID", _finite(of_samples), _finite(of_held_out), "features", text, False)]
-    finding = _finding("MiFID", of_samples, of_held_out, "features", distance < MIFID_THRESHOLD,
+        return [
+            *rows,
+            Finding("MiFID", _finite_or_none(of_samples), _finite_or_none(of_held_out), "features", text, False),
+        ]
+    finding = _build_finding("MiFID", of_samples, of_held_out, "features", distance < MIFID_THRESHOLD,
                        f"features are parallel to training images' (mean distance {distance:.3f} < {MIFID_THRESHOLD})",
                        f"nothing is penalised (mean distance {distance:.3f}), so this is the FID")  # fmt: skip
     return [*rows, finding]
@@ -103,8 +106,8 @@ def memorisation_findings(sets: ImageSets, seed: int = 0) -> list[Finding]:
 def _distance_findings(name: str, samples: Tensor, train: Tensor, held_out: Tensor, seed: int) -> list[Finding]:
     """Distance ratio, authenticity and C_T in one space."""
     fresh, n = held_out[: len(samples)], min(len(train), len(held_out))
-    ratio, ratios = _ratios(samples, train[:n], held_out[:n])
-    fresh_ratio, fresh_ratios = _ratios(fresh[:n], train[:n], held_out[:n], skip=torch.arange(len(fresh[:n])))
+    ratio, ratios = _distance_ratios(samples, train[:n], held_out[:n])
+    fresh_ratio, fresh_ratios = _distance_ratios(fresh[:n], train[:n], held_out[:n], skip=torch.arange(len(fresh[:n])))
     ratio_z = mann_whitney_z(ratios.numpy(), fresh_ratios.numpy())
     to_train, radius = _distance_and_radius(samples, train)
     fresh_to_train, fresh_radius = _distance_and_radius(fresh, train)
@@ -117,33 +120,33 @@ def _distance_findings(name: str, samples: Tensor, train: Tensor, held_out: Tens
         fresh_to_train[half:], fresh_to_train[:half], fresh_cell[half:], fresh_cell[:half]
     )
     rows = [
-        _finding("distance ratio", ratio, fresh_ratio, name, ratio_z < -SIGN_Z,
+        _build_finding("distance ratio", ratio, fresh_ratio, name, ratio_z < -SIGN_Z,
                  "samples lie nearer to training than to held-out images",
                  "samples lie as near to held-out images as to training images"),
-        _finding("authenticity", authentic, usual, name,
+        _build_finding("authenticity", authentic, usual, name,
                  _proportions_z(authentic, len(to_train), usual, len(fresh_to_train)) < -SIGN_Z,
                  "more samples than new images lie within the radius of a training image",
                  "no more samples than new images lie within the radius of a training image"),
     ]  # fmt: skip
     if not cells_used:
-        return [*rows, Finding("C_T", None, _finite(fresh_c_t), name,
+        return [*rows, Finding("C_T", None, _finite_or_none(fresh_c_t), name,
                                f"no cell has enough images: raise n, now {len(samples):,}", False)]  # fmt: skip
     farther = ", but farther: off the data" if z > SIGN_Z else ""
-    c_t_finding = _finding("C_T", c_t, fresh_c_t, name, z < -SIGN_Z,
+    c_t_finding = _build_finding("C_T", c_t, fresh_c_t, name, z < -SIGN_Z,
                            f"samples lie nearer to training images than new ones (z {z:.1f})",
                            f"samples lie no nearer to training images than new ones (z {z:+.1f}){farther}")  # fmt: skip
     return [*rows, c_t_finding]
 
 
-def _finding(
+def _build_finding(
     statistic: str, samples: float, held_out: float, space: str, sign: bool, copies: str, none: str
 ) -> Finding:
     """Build a finding with the text `copies` if it is a sign of copying, and `none` otherwise."""
     text = f"a sign of copying: {copies}" if sign else f"no sign of copying: {none}"
-    return Finding(statistic, _finite(samples), _finite(held_out), space, text, sign)
+    return Finding(statistic, _finite_or_none(samples), _finite_or_none(held_out), space, text, sign)
 
 
-def _ratios(x: Tensor, train: Tensor, held_out: Tensor, skip: Tensor | None = None) -> tuple[float, Tensor]:
+def _distance_ratios(x: Tensor, train: Tensor, held_out: Tensor, skip: Tensor | None = None) -> tuple[float, Tensor]:
     """Return the distance ratio, and the ratio of one sample per image that is the nearest of any.
 
     Samples around one image all have a ratio on the same side of 1, by chance, so they are not independent.
@@ -175,7 +178,7 @@ def membership_finding(members: Tensor, others: Tensor) -> Finding:
     """Return the membership AUC of D's logits of training images [n] and of held-out images [m]."""
     auc, low, high = membership_auc(members, others)
     interval = f"95% interval {low:.3f} to {high:.3f}"
-    return _finding("membership AUC", auc, 0.5, "D's logits", low > 0.5,
+    return _build_finding("membership AUC", auc, 0.5, "D's logits", low > 0.5,
                     f"D separates training from held-out images ({interval})",
                     f"D does not separate training from held-out images ({interval})")  # fmt: skip
 
@@ -241,5 +244,5 @@ def draw_closest_samples(sets: ImageSets, by_space: Mapping[str, SpaceNeighbours
     return figure_to_image(figure)
 
 
-def _finite(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return value if math.isfinite(value) else None

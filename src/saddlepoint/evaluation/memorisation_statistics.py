@@ -77,7 +77,7 @@ def nearest_neighbours(
     k = min(k, len(y) - (skip is not None))
     if k < 1:
         raise ValueError(f"there are no neighbours among {len(y)} candidates")
-    windows = list(_windows(x.shape[2:], shift)) if shift else [(..., ...)]
+    windows = list(_overlapping_windows(x.shape[2:], shift)) if shift else [(..., ...)]
     # centring must commute with shifts and flips, so it uses the mean of a channel and not the mean image
     centre = y.mean((0, 2, 3)).view(-1, 1, 1) if shift or flip else y.mean(0)
     nearest = []
@@ -92,12 +92,14 @@ def nearest_neighbours(
     distance = torch.cat([values for values, _ in nearest]).clamp(min=0).to(torch.float64).sqrt()
     recomputed = 1 if len(windows) > 1 or flip else k
     pairs = zip(x.split(256), index[:, :recomputed].split(256), strict=True)
-    distance[:, :recomputed] = torch.cat([_exact(block, y[indices], windows, flip) for block, indices in pairs])
+    distance[:, :recomputed] = torch.cat(
+        [_exact_distances(block, y[indices], windows, flip) for block, indices in pairs]
+    )
     distance[:, recomputed:] = torch.maximum(distance[:, recomputed:], distance[:, :1])
     return Neighbours(distance, index).sort()
 
 
-def _windows(sides: tuple[int, ...], shift: int) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+def _overlapping_windows(sides: tuple[int, ...], shift: int) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
     """Yield the overlapping regions of x and of y for each shift; at least two thirds of a side always overlap."""
     height, width = sides
     up, left = min(shift, height // 3), min(shift, width // 3)
@@ -123,7 +125,7 @@ def _smallest_squares(variants: list[Tensor], y: Tensor, windows: list[tuple]) -
     return best
 
 
-def _exact(x: Tensor, y: Tensor, windows: list[tuple], flip: bool) -> Tensor:
+def _exact_distances(x: Tensor, y: Tensor, windows: list[tuple], flip: bool) -> Tensor:
     """Distance of each x [n, ...] to each of its y [n, k, ...], float64 [n, k]."""
     x, y = x.to(torch.float64).unsqueeze(1), y.to(torch.float64)
     variants = [x, x.flip(-1)] if flip else [x]

@@ -93,7 +93,7 @@ def load_reference_statistics(path: Path | str) -> ReferenceStatistics:
         raise Mistake(
             f"{path} has no {missing[0]}: it contains {names}. Reference statistics are mu [d] and sigma [d, d]."
         )
-    mu, sigma = _numbers(path, "mu", arrays["mu"]), _numbers(path, "sigma", arrays["sigma"])
+    mu, sigma = _float_tensor(path, "mu", arrays["mu"]), _float_tensor(path, "sigma", arrays["sigma"])
     if mu.dim() != 1 or sigma.shape != (len(mu), len(mu)) or not len(mu):
         raise Mistake(
             f"{path}: mu has shape {list(mu.shape)} and sigma {list(sigma.shape)}; they must be [d] and [d, d]."
@@ -105,7 +105,7 @@ def load_reference_statistics(path: Path | str) -> ReferenceStatistics:
         raise Mistake(f"{path}: sigma is not symmetric, so it is not a covariance.")
     if bool((sigma.diagonal() < 0).any()):
         raise Mistake(f"{path}: sigma has negative variances on its diagonal, so it is not a covariance.")
-    n = next((_count(path, name, arrays[name]) for name in NUMBER if name in arrays), None)
+    n = next((_sample_count(path, name, arrays[name]) for name in NUMBER if name in arrays), None)
     try:
         metadata = dict(json.loads(str(arrays[METADATA_KEY]))) if METADATA_KEY in arrays else {}
     except ValueError:
@@ -113,13 +113,13 @@ def load_reference_statistics(path: Path | str) -> ReferenceStatistics:
     return ReferenceStatistics(mu, sigma, n, hashlib.sha256(content).hexdigest(), path.name, metadata)
 
 
-def _numbers(path: Path, name: str, array: np.ndarray) -> Tensor:
+def _float_tensor(path: Path, name: str, array: np.ndarray) -> Tensor:
     if array.dtype.kind not in "fiu":
         raise Mistake(f"{path}: {name} has dtype {array.dtype}, which is not a real number type.")
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
 
 
-def _count(path: Path, name: str, array: np.ndarray) -> int:
+def _sample_count(path: Path, name: str, array: np.ndarray) -> int:
     n = float(array.reshape(-1)[0]) if array.size == 1 and array.dtype.kind in "iuf" else 0.0
     if not (n.is_integer() and n >= 2):
         raise Mistake(f"{path}: {name} must be the number of images, and is {str(array.tolist())[:80]}.")

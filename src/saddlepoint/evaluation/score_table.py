@@ -36,7 +36,7 @@ class Column(NamedTuple):
     @property
     def width(self) -> int:
         """Length of its longest line."""
-        return max(map(_width, (self.heading, *self.cells.values())))
+        return max(map(_text_width, (self.heading, *self.cells.values())))
 
 
 def score_tables(
@@ -58,11 +58,11 @@ def score_tables(
             }
             for name, label in ERRORS.items()
         }
-        values = [Column("value", _values(group), "bold")]
+        values = [Column("value", _format_values(group), "bold")]
         values += [Column(name, cells) for name, cells in {PARTS: parts, **errors}.items() if cells]
         yield f"\n{heading}"
         yield from fit_tables("score", list(group), [values, [values[0], *anchor_columns(group, anchors)]], width)
-        yield from _settings(group)
+        yield from _format_settings(group)
 
 
 def snapshot_tables(
@@ -72,19 +72,19 @@ def snapshot_tables(
     yield title
     every = {key: score for scores in snapshots.values() for key, score in scores.items()}
     for heading, group in group_by_extractor(every).items():
-        rows = {f"{int(images):,} images": _values(scores) for images, scores in snapshots.items()}
+        rows = {f"{int(images):,} images": _format_values(scores) for images, scores in snapshots.items()}
         below = {column.heading: column.cells for column in anchor_columns(group, anchors)}
         cells = {**rows, **below}
         columns = [Column(key, {name: row[key] for name, row in cells.items() if key in row}) for key in group]
         yield f"\n{heading}"
         yield from fit_tables("", list(rows), [columns], width, list(below))
-        yield from _settings(group)
+        yield from _format_settings(group)
 
 
 def run_score_tables(run: Run, width: int = WIDTH) -> Iterator[str | Table]:
     """Yield tables of a finished run's scores: untrained, final, best, and its anchors; nothing if it has no scores."""
     summary = run.summary
-    every = _scores(summary.get("final") or {})
+    every = _parse_scores(summary.get("final") or {})
     if not every:
         return
     first_extractor = next(iter(every.values())).contract.extractor_sha256
@@ -97,7 +97,7 @@ def run_score_tables(run: Run, width: int = WIDTH) -> Iterator[str | Table]:
         name: {key: f"{row[key]:.4g}" for key in final if row.get(key) is not None} for name, row in values.items()
     }
     columns = [Column(name, rows, "bold" if name == "final" else None) for name, rows in cells.items() if rows]
-    anchors = anchor_columns(final, {name: _scores(plain) for name, plain in summary.get("anchors", {}).items()})
+    anchors = anchor_columns(final, {name: _parse_scores(plain) for name, plain in summary.get("anchors", {}).items()})
     with_anchors = [Column("final", cells["final"], "bold"), *anchors] if anchors else []
     yield from fit_tables("score", list(final), [columns, with_anchors], width)
     notes = ["best: at the checkpoint that the validation split chose"] if best else []
@@ -109,11 +109,11 @@ def run_score_tables(run: Run, width: int = WIDTH) -> Iterator[str | Table]:
     yield from notes
 
 
-def _values(scores: Scores) -> dict[str, str]:
+def _format_values(scores: Scores) -> dict[str, str]:
     return {key: f"{score.value:.4g}" for key, score in scores.items()}
 
 
-def _scores(plain: Mapping[str, Any]) -> dict[str, Score]:
+def _parse_scores(plain: Mapping[str, Any]) -> dict[str, Score]:
     return {key: Score.from_dict(score) for key, score in plain.items()}
 
 
@@ -141,7 +141,9 @@ def anchor_columns(scores: Scores, anchors: Mapping[str, Scores]) -> list[Column
     by_score = {key: matching_anchor_scores(anchors, score) for key, score in scores.items()}
     names = dict.fromkeys(name for matches in by_score.values() for name in matches)
     return [
-        Column(name, _values({key: matches[name] for key, matches in by_score.items() if name in matches}), "dim")
+        Column(
+            name, _format_values({key: matches[name] for key, matches in by_score.items() if name in matches}), "dim"
+        )
         for name in names
     ]
 
@@ -160,31 +162,31 @@ def fit_tables(
     """
     names = (heading, *rows, *below)
     shown = unbroken = {name: name for name in names}
-    longest = max(map(_width, names))
-    layouts = _layouts(longest, groups, width)
+    longest = max(map(_text_width, names))
+    layouts = _tables_and_gaps(longest, groups, width)
     if len(layouts) > sum(map(bool, groups)):
-        shown = {name: _halved(name) for name in names}
-        layouts = _layouts(max(map(_width, shown.values())), groups, width)
+        shown = {name: _break_name(name) for name in names}
+        layouts = _tables_and_gaps(max(map(_text_width, shown.values())), groups, width)
     for i, (columns, gap) in enumerate(layouts):
         if i:
             yield ""
-        labels = unbroken if _fits(longest, columns, gap, width) else shown
+        labels = unbroken if _fits_width(longest, columns, gap, width) else shown
         yield _build_table(labels, (heading, rows, below), columns, gap)
 
 
-def _layouts(first: int, groups: Sequence[Sequence[Column]], width: int) -> list[tuple[list[Column], int]]:
+def _tables_and_gaps(first: int, groups: Sequence[Sequence[Column]], width: int) -> list[tuple[list[Column], int]]:
     """Return the columns of each table, and the blanks between them, if the first column has `first` characters."""
     narrow = [[column._replace(heading=fold_heading(column.heading)) for column in group] for group in groups]
     for candidates, gap in ((groups, 2), (narrow, 2), (narrow, 1)):
         columns = list({column.heading: column for group in candidates for column in group}.values())  # without repeats
-        if _fits(first, columns, gap, width):
+        if _fits_width(first, columns, gap, width):
             return [(columns, gap)]
     layouts: list[tuple[list[Column], int]] = []
     for group in narrow:
-        gap = 2 if _fits(first, group, 2, width) else 1
+        gap = 2 if _fits_width(first, group, 2, width) else 1
         columns: list[Column] = []
         for column in group:
-            if columns and not _fits(first, [*columns, column], gap, width):
+            if columns and not _fits_width(first, [*columns, column], gap, width):
                 layouts.append((columns, gap))
                 columns = []
             columns.append(column)
@@ -192,7 +194,7 @@ def _layouts(first: int, groups: Sequence[Sequence[Column]], width: int) -> list
     return layouts
 
 
-def _fits(first: int, columns: Sequence[Column], gap: int, width: int) -> bool:
+def _fits_width(first: int, columns: Sequence[Column], gap: int, width: int) -> bool:
     return first + sum(gap + column.width for column in columns) <= width
 
 
@@ -201,7 +203,7 @@ def _build_table(
 ) -> Table:
     heading, rows, below = names
     table = Table(box=box.SIMPLE_HEAD, padding=(0, gap - 1), collapse_padding=True, pad_edge=False, show_edge=False)
-    table.add_column(shown[heading], vertical="bottom", overflow="fold", width=max(map(_width, shown.values())))
+    table.add_column(shown[heading], vertical="bottom", overflow="fold", width=max(map(_text_width, shown.values())))
     for column in columns:
         table.add_column(
             column.heading, justify="right", vertical="bottom", no_wrap=True, style=column.style, min_width=column.width
@@ -214,12 +216,12 @@ def _build_table(
     return table
 
 
-def _width(text: str) -> int:
+def _text_width(text: str) -> int:
     """Length of the longest line of a text; longer texts than MAX_NAME_WIDTH are folded."""
     return min(max(map(len, text.split("\n"))), MAX_NAME_WIDTH)
 
 
-def _halved(name: str) -> str:
+def _break_name(name: str) -> str:
     """Break a score's name into two lines after the underscore nearest to its middle."""
     breaks = [i + 1 for i, sign in enumerate(name) if sign == "_"]
     middle = min(breaks, key=lambda position: max(position, len(name) - position), default=len(name))
@@ -253,7 +255,7 @@ def group_by_extractor(scores: Scores) -> dict[str, dict[str, Score]]:
     return groups
 
 
-def _settings(scores: Scores) -> Iterator[str]:
+def _format_settings(scores: Scores) -> Iterator[str]:
     for score in scores.values():
         if plain := {
             name: value for name, value in score.contract.settings.items() if not isinstance(value, list | dict)
@@ -280,10 +282,10 @@ def detail_tables(scores: Scores) -> Iterator[str | Table]:
                 yield f"{key}: {value}"
             elif isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value):
                 yield f"\n{key}: {name}"
-                yield _rows(value)
+                yield _rows_table(value)
 
 
-def _rows(rows: list[Mapping[str, Any]]) -> Table:
+def _rows_table(rows: list[Mapping[str, Any]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in rows[0]:
         table.add_column(str(name), justify="right")

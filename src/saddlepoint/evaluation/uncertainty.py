@@ -35,10 +35,10 @@ def generation_spread(values: Sequence[Mapping[str, float]]) -> dict[str, tuple[
     """
     if len(values) < MIN_GENERATIONS:
         raise Mistake(f"{len(values)} generations do not give a standard deviation: draw at least {MIN_GENERATIONS}.")
-    return {name: (column.mean().item(), column.std().item()) for name, column in _columns(values).items()}
+    return {name: (column.mean().item(), column.std().item()) for name, column in _common_scores(values).items()}
 
 
-def _columns(values: Sequence[Mapping[str, float]]) -> dict[str, Tensor]:
+def _common_scores(values: Sequence[Mapping[str, float]]) -> dict[str, Tensor]:
     """Return each score that all of `values` have, float64 [len(values)]."""
     names = [name for name in values[0] if all(name in one for one in values)]
     return {name: torch.tensor([float(one[name]) for one in values], dtype=torch.float64) for name in names}
@@ -59,7 +59,7 @@ def jackknife(values: Values, n: int, groups: int = 20, seed: int = 0) -> dict[s
         keep = torch.ones(n, dtype=torch.bool)
         keep[group] = False
         without.append(values(keep.nonzero().squeeze(1)))
-    variance = {name: column.var(correction=0).item() for name, column in _columns(without).items()}
+    variance = {name: column.var(correction=0).item() for name, column in _common_scores(without).items()}
     return {name: math.sqrt((groups - 1) * value) for name, value in variance.items()}
 
 
@@ -75,7 +75,7 @@ def drop_order_dependent(
     stream = Stream(seed, "orders").generator
     permuted = [values(torch.randperm(n, generator=stream)) for _ in range(ORDERS)]
     remaining = {}
-    for name, column in _columns(permuted).items():
+    for name, column in _common_scores(permuted).items():
         if name not in errors:
             continue
         rounding = (1e-9 * column.abs().max().item()) ** 2  # of sums in another order
@@ -104,7 +104,7 @@ def standard_errors(
         return {name: float(result.value) for name, result in evaluator.metric_results(fakes, reals, split).items()}
 
     def over_reals(reals: Features) -> tuple[set[str], dict[str, float]]:
-        return _errors(lambda keep: scores(fakes, reals.select(keep)), len(reals.features), groups)
+        return _jackknife_errors(lambda keep: scores(fakes, reals.select(keep)), len(reals.features), groups)
 
     n_real, n_fake = len(reals.features), len(fakes.features)
     names, of_reals = over_reals(reals)
@@ -113,7 +113,7 @@ def standard_errors(
         of_reals = over_reals(reals.select(chosen))[1] | of_reals
     of_fakes: dict[str, float] = {}
     if fixed_fakes:
-        more, of_fakes = _errors(lambda keep: scores(fakes.select(keep), reals), n_fake, groups)
+        more, of_fakes = _jackknife_errors(lambda keep: scores(fakes.select(keep), reals), n_fake, groups)
         names |= more
     independent = {  # of the reals
         metric_name(name, suffix)
@@ -134,7 +134,7 @@ def standard_errors(
     }
 
 
-def _errors(values: Values, n: int, groups: int) -> tuple[set[str], dict[str, float]]:
+def _jackknife_errors(values: Values, n: int, groups: int) -> tuple[set[str], dict[str, float]]:
     """Return the names of the scores, and the errors that `drop_order_dependent` keeps."""
     errors = jackknife(values, n, groups)
     return set(errors), drop_order_dependent(values, errors, n, groups)

@@ -100,7 +100,9 @@ class Measurer:
             scores = self._generator_scores(evaluator, draw)
             measurement.scores.update(scores)
             if self.uncertainty_settings is not None:
-                measurement.spreads.update(self._uncertainty(evaluator, draw, scores, self.uncertainty_settings))
+                measurement.spreads.update(
+                    self._measure_uncertainty(evaluator, draw, scores, self.uncertainty_settings)
+                )
         return measurement
 
     def anchors(self) -> dict[str, Scores]:
@@ -111,7 +113,7 @@ class Measurer:
         evaluator.sample_count(self.data)
         return draw(stream).evaluate(evaluator, self.reference or self.data)
 
-    def _uncertainty(
+    def _measure_uncertainty(
         self, evaluator: Evaluator, draw: DrawSamples, first: Scores, settings: UncertaintySettings
     ) -> Spreads:
         """Return the spread of each score over new samples, and its standard error over the reals."""

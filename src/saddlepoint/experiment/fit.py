@@ -191,7 +191,7 @@ def _train_and_record(
     loggers = trainer.loggers = [journal, *trackers] if run.writes else []
     with record_outcome(run, game, evaluation, journal, trackers, stop, log, allow_list.allowed_names(config)):
         if start_images < config.images:
-            _train(trainer, experiment, newest, stop)
+            _train_to_target(trainer, experiment, newest, stop)
         elif newest:
             restore_checkpoint(game, run, newest[0].stem)
             if evaluation is not None and (evaluation_state := newest[1]["callbacks"].get(evaluation.state_key)):
@@ -225,7 +225,7 @@ def _call_each(method: str, callbacks: Sequence[Any], game: Game, data: Any) -> 
     return [getattr(callback, method)(game, data) for callback in callbacks if hasattr(callback, method)]
 
 
-def _train(
+def _train_to_target(
     trainer: pl.Trainer, experiment: Experiment, newest: tuple[Path, dict[str, Any]] | None, stop: GracefulStop
 ) -> None:
     """Train from the checkpoint `newest`, or from the start, to the target.  Raises Stopped after a signal."""

@@ -78,7 +78,7 @@ def explain_score_difference(
             raise Mistake(f"{metric}: the runs cannot be measured by the same protocol; they still differ in {field}")
     base, final = steps[-2 if factors else 0][1], steps[-1][1]
     differences = {metric: final[metric] - base[metric] for metric in steps[0][1] if metric in final and metric in base}
-    return ScoreDifference(run.folder, other.folder, _verdict(run, other), steps, differences)
+    return ScoreDifference(run.folder, other.folder, _contract_verdict(run, other), steps, differences)
 
 
 class _Side:
@@ -101,9 +101,9 @@ class _Side:
         set_threads(self.config, self.game)
         self.at, average = at, generator_of(self.game).average
         self.statistics = None if average is None else average.statistics
-        self._restore(self.statistics)
+        self._restore_run(self.statistics)
 
-    def _restore(self, statistics: str | None) -> None:
+    def _restore_run(self, statistics: str | None) -> None:
         """Restore the run, with `statistics` as the batch-norm statistics of its average if given."""
         average = generator_of(self.game).average
         if average is not None and statistics is not None:
@@ -126,7 +126,7 @@ class _Side:
         config = copy.deepcopy(self.config)
         OmegaConf.set_readonly(config, False)
         if STATISTICS in factors:
-            self._restore(factors[STATISTICS])
+            self._restore_run(factors[STATISTICS])
         for name, value in factors.items():
             if name == STATISTICS:
                 continue
@@ -139,12 +139,12 @@ class _Side:
         sample = Sampler(self.game, settings.average, settings.get("batch_norm", "running"))
         scores = sample.evaluate(evaluator, self.data)
         if STATISTICS in factors:
-            self._restore(self.statistics)
+            self._restore_run(self.statistics)
         self.contracts = {score.contract.metric: score.contract for score in scores.values()}
         return {score.contract.metric: score.value for score in scores.values()}
 
 
-def _verdict(run: Run, other: Run) -> str:
+def _contract_verdict(run: Run, other: Run) -> str:
     """State whether the recorded scores of two runs have the same contract, by metric, for the first extractor."""
     finals = [[Score.from_dict(score) for score in (each.summary.get("final") or {}).values()] for each in (run, other)]
     ours, theirs = ({score.contract.metric: score.contract for score in reversed(final)} for final in finals)

@@ -34,7 +34,7 @@ class GeneratorVersion(NamedTuple):
 def card_facts(run: Run, config: DictConfig, version: GeneratorVersion) -> dict[str, Any]:
     """Return the facts as plain values, ready for JSON."""
     record = load_record(run.folder)
-    scores, overrides = _scores(record, version), to_command_line(config)
+    scores, overrides = _version_scores(record, version), to_command_line(config)
     provenance = {key: record.provenance.get(key) for key in PROVENANCE}
     choices = ("data", "architecture", "objective", "regularizer")
     return {
@@ -43,17 +43,17 @@ def card_facts(run: Run, config: DictConfig, version: GeneratorVersion) -> dict[
         **version._asdict(),
         "status": record.status,
         "choice": {key: record.config.choices.get(key) for key in choices},
-        "data": _data(config, record),
+        "data": _data_facts(config, record),
         "scores": {key: score.to_dict() for key, score in scores.items()},
-        "anchors": _anchors(record, scores),
-        "seeds": _seeds(record, scores, version),
-        "memorisation": _memorisation(run, version),
+        "anchors": _anchor_values(record, scores),
+        "seeds": _spread_over_seeds(record, scores, version),
+        "memorisation": _memorisation_reading(run, version),
         "command": overrides and ["saddlepoint", "train", *overrides],
         "provenance": {**provenance, **{key: record.summary.get(key) for key in ("seconds", "rounds")}},
     }
 
 
-def _scores(record: Record, version: GeneratorVersion) -> Scores:
+def _version_scores(record: Record, version: GeneratorVersion) -> Scores:
     """Return the recorded scores of this version; the training's own take precedence over later evaluations."""
     if version.at == "last":
         plain: Mapping[str, Any] = record.final_scores
@@ -73,7 +73,7 @@ def _best_scores(record: Record, version: GeneratorVersion) -> dict[str, Any]:
             for key, b in best.items() if key in final}  # fmt: skip
 
 
-def _anchors(record: Record, scores: Scores) -> dict[str, dict[str, float]]:
+def _anchor_values(record: Record, scores: Scores) -> dict[str, dict[str, float]]:
     """Return score key -> anchor -> value, for the anchors that were measured under the same contract."""
     anchors = {
         name: {key: Score.from_dict(score) for key, score in plain.items()}
@@ -83,7 +83,7 @@ def _anchors(record: Record, scores: Scores) -> dict[str, dict[str, float]]:
     return {key: {name: anchor.value for name, anchor in by_name.items()} for key, by_name in matching.items()}
 
 
-def _seeds(record: Record, scores: Scores, version: GeneratorVersion) -> dict[str, dict[str, Any]]:
+def _spread_over_seeds(record: Record, scores: Scores, version: GeneratorVersion) -> dict[str, dict[str, Any]]:
     """Return score key -> mean and standard deviation over the seeds of this training, under the same contract.
 
     The runs are those in the same folder with the same config and number of images, at their ends.  If one of them has
@@ -112,7 +112,7 @@ def _seeds(record: Record, scores: Scores, version: GeneratorVersion) -> dict[st
     return result
 
 
-def _memorisation(run: Run, version: GeneratorVersion) -> dict[str, Any] | None:
+def _memorisation_reading(run: Run, version: GeneratorVersion) -> dict[str, Any] | None:
     """Return the last memorisation reading of this version; None if there is none, or none names its version."""
     events = run.events("memorisation.jsonl")[0]
     rows = [row for row in events if (row.get("images"), row.get("weights")) == (version.images, version.weights)]
@@ -120,7 +120,7 @@ def _memorisation(run: Run, version: GeneratorVersion) -> dict[str, Any] | None:
     return {key: rows[-1].get(key) for key in keys} if rows else None
 
 
-def _data(config: DictConfig, record: Record) -> dict[str, Any]:
+def _data_facts(config: DictConfig, record: Record) -> dict[str, Any]:
     """Return the recorded facts of the data, and the first paragraph of the documentation of their module."""
     recorded = record.provenance.get("data") or {}
     module = str(config.data._target_).rpartition(".")[0]

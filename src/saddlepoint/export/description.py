@@ -106,41 +106,42 @@ def parse_description(plain: Mapping[str, Any], path: Path) -> Description:
     for key in REQUIRED_KEYS:
         if key not in plain:
             raise Mistake(f"{path} lacks {key}: it needs {', '.join(REQUIRED_KEYS)}, as in docs/exporting.md")
-    shape = _sizes((plain["data"] or {}).get("shape") if isinstance(plain["data"], dict) else None)
+    shape = _parse_sizes((plain["data"] or {}).get("shape") if isinstance(plain["data"], dict) else None)
     if not shape:
         raise Mistake(f"{path} lacks data.shape: [channels, height, width] of one sample, or [numbers] of a point")
-    architecture = _networks(path, "architecture", plain.get("architecture"))
+    architecture = _parse_networks(path, "architecture", plain.get("architecture"))
     call = plain.get("call") or ("mapping" if architecture else "parts")
     _check_value(path, "call", call, CALLS)
     if (weights := plain.get("weights")) is not None:
         _check_value(path, "weights", weights, (*WEIGHTS, PARTLY_AVERAGED))
     batch_norm = plain.get("batch_norm") or BATCH_NORM[0]
     _check_value(path, "batch_norm", batch_norm, BATCH_NORM)
-    classes, inputs = _classes(path, plain.get("classes")), _inputs(path, plain.get("inputs"))
+    classes, inputs = _parse_classes(path, plain.get("classes")), _parse_inputs(path, plain.get("inputs"))
     if duplicates := [name for name in classes if name in inputs]:
         raise Mistake(f"{path}: {duplicates[0]} is in both classes and inputs; keep it in one of them")
     prior = plain["prior"]
     parts = _prior_part_nodes(path, "prior", prior, required=not (classes or inputs))
     views = {str(name): view for name, node in prior.items() if isinstance(node, dict) and "distribution" in node
-             and (view := _sizes(node.get("shape")))} if parts else {}  # fmt: skip
+             and (view := _parse_sizes(node.get("shape")))} if parts else {}  # fmt: skip
     draws = {
-        name: _prior_part_nodes(path, f"draws.{name}", node) for name, node in _mappings(path, "draws", plain).items()
+        name: _prior_part_nodes(path, f"draws.{name}", node)
+        for name, node in _parse_mappings(path, "draws", plain).items()
     }
     notes = {key: None if plain.get(key) is None else str(plain[key]) for key in ("licence", "source")}
-    bounds = _bounds(path, plain["range"], shape, plain.get("modality"))
+    bounds = _parse_bounds(path, plain["range"], shape, plain.get("modality"))
     images = plain.get("images") or 0
     if type(images) is not int or images < 0:
         raise Mistake(f"{path}: images={images} must be the number of images shown in training, an integer")
     return Description(
-        parts, shape, bounds, call, _sides(path, plain, parts, [*classes, *inputs]),
+        parts, shape, bounds, call, _parse_sides(path, plain, parts, [*classes, *inputs]),
         str(plain.get("samples") or DEFAULT_SAMPLES), architecture,
-        _networks(path, "makers", plain.get("makers")) or {}, draws, classes, inputs,
+        _parse_networks(path, "makers", plain.get("makers")) or {}, draws, classes, inputs,
         str(plain.get("conditions") or DEFAULT_CONDITIONS), views, weights, **notes, batch_norm=batch_norm,
         images=images, condition_is_tensor=type(plain.get("classes")) is int,
     )  # fmt: skip
 
 
-def _networks(path: Path, key: str, nodes: Any) -> dict[str, dict[str, Any]] | None:
+def _parse_networks(path: Path, key: str, nodes: Any) -> dict[str, dict[str, Any]] | None:
     """Return the configs of networks by name; None if there are none."""
     if not nodes:
         return None
@@ -151,9 +152,11 @@ def _networks(path: Path, key: str, nodes: Any) -> dict[str, dict[str, Any]] | N
     return {str(name): node for name, node in nodes.items()}
 
 
-def _sides(path: Path, plain: Mapping[str, Any], parts: Mapping[str, Any], names: Sequence[str]) -> dict[str, Side]:
+def _parse_sides(
+    path: Path, plain: Mapping[str, Any], parts: Mapping[str, Any], names: Sequence[str]
+) -> dict[str, Side]:
     """Return the sides of the description; by default one network makes samples, from the latent if there is one."""
-    nodes = _mappings(path, "sides", plain)
+    nodes = _parse_mappings(path, "sides", plain)
     if not nodes:
         for key in GAME_KEYS[1:]:
             if plain.get(key):
@@ -177,7 +180,7 @@ def _sides(path: Path, plain: Mapping[str, Any], parts: Mapping[str, Any], names
     return sides
 
 
-def _mappings(path: Path, key: str, plain: Mapping[str, Any]) -> dict[str, Any]:
+def _parse_mappings(path: Path, key: str, plain: Mapping[str, Any]) -> dict[str, Any]:
     """Return a mapping of mappings; {} if the key is missing."""
     nodes = plain.get(key) or {}
     if not isinstance(nodes, dict) or not all(isinstance(node, dict) for node in nodes.values()):
@@ -185,7 +188,7 @@ def _mappings(path: Path, key: str, plain: Mapping[str, Any]) -> dict[str, Any]:
     return {str(name): node for name, node in nodes.items()}
 
 
-def _classes(path: Path, value: Any) -> dict[str, int]:
+def _parse_classes(path: Path, value: Any) -> dict[str, int]:
     """Return the number of classes by condition."""
     classes = value if isinstance(value, dict) else {} if value is None else {LABEL: value}
     for name, number in classes.items():
@@ -195,13 +198,13 @@ def _classes(path: Path, value: Any) -> dict[str, int]:
     return {str(name): number for name, number in classes.items()}
 
 
-def _inputs(path: Path, value: Any) -> dict[str, Input]:
+def _parse_inputs(path: Path, value: Any) -> dict[str, Input]:
     """Return the conditions that are not classes."""
     nodes = value or {}
     inputs = {}
     for name, node in nodes.items() if isinstance(nodes, dict) else [("inputs", value)]:
         shape = node.get("shape") if isinstance(node, dict) else None
-        if shape is None or (shape and not _sizes(shape)) or set(node) - {"shape", "dtype"}:
+        if shape is None or (shape and not _parse_sizes(shape)) or set(node) - {"shape", "dtype"}:
             raise Mistake(f"{path}: inputs.{name}={node} must be {{shape: [3, 64, 64], dtype: float32}}, of one row")
         _check_value(path, f"inputs.{name}.dtype", dtype := node.get("dtype", "float32"), DTYPES)
         inputs[str(name)] = Input(tuple(shape), dtype)
@@ -221,7 +224,7 @@ def _prior_part_node(path: Path, name: str, node: Any) -> dict[str, Any]:
     part = node if isinstance(node, dict) else {}
     for key, wanted in (("dim", "an integer from 1 on: 100"), ("shape", "integers from 1 on: [100, 1, 1]")):
         value = part.get(key)
-        if key in part and not _sizes([value] if key == "dim" else value):
+        if key in part and not _parse_sizes([value] if key == "dim" else value):
             raise Mistake(f"{path}: {name}.{key}={'null' if value is None else value} must be {wanted}")
     if "_target_" in part:
         return part
@@ -229,12 +232,12 @@ def _prior_part_node(path: Path, name: str, node: Any) -> dict[str, Any]:
         raise Mistake(f"{path}: {name} needs a distribution and a dim: {{distribution: normal, dim: 100}}")
     distribution = node["distribution"]
     _check_value(path, f"{name}.distribution", distribution, DISTRIBUTIONS)
-    dim = prod(_sizes(node.get("shape")) or (node["dim"],))
+    dim = prod(_parse_sizes(node.get("shape")) or (node["dim"],))
     arguments = {key: value for key, value in node.items() if key not in ("distribution", "shape", "dim")}
     return {"_target_": f"saddlepoint.prior.{distribution}.{distribution.title()}", "dim": dim, **arguments}
 
 
-def _bounds(path: Path, value: Any, shape: Sequence[int], modality_name: Any) -> tuple[float, float] | None:
+def _parse_bounds(path: Path, value: Any, shape: Sequence[int], modality_name: Any) -> tuple[float, float] | None:
     is_numeric = isinstance(value, list) and all(isinstance(end, int | float) for end in value)
     key = tuple(map(float, value)) if is_numeric else value
     bounded = modality.is_bounded_shape(shape) if modality_name is None else None
@@ -245,7 +248,7 @@ def _bounds(path: Path, value: Any, shape: Sequence[int], modality_name: Any) ->
     return RANGES[key]
 
 
-def _sizes(value: Any) -> tuple[int, ...]:
+def _parse_sizes(value: Any) -> tuple[int, ...]:
     """Return `value` as a tuple if it is a list of integers from 1 on, else ()."""
     is_valid = isinstance(value, list | tuple) and all(type(size) is int and size > 0 for size in value)
     return tuple(value) if is_valid else ()

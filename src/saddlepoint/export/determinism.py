@@ -44,7 +44,7 @@ def check_deterministic(networks: nn.ModuleDict, module: nn.Module, latent: Any,
     """
     state = global_random_state()
     try:
-        first, second = (_samples(module, latent, condition, seed) for seed in (0, 1))
+        first, second = (_seeded_samples(module, latent, condition, seed) for seed in (0, 1))
         if torch.allclose(first, second, rtol=0.0, atol=0.0, equal_nan=True):
             return
         calls = [_record_calls(networks, module, latent, condition, seed) for seed in (0, 1)]
@@ -56,7 +56,7 @@ def check_deterministic(networks: nn.ModuleDict, module: nn.Module, latent: Any,
     raise Mistake(f"{layer} makes different samples from the same input when it is called twice: {REMEDY}")
 
 
-def _samples(module: nn.Module, latent: Any, condition: Any, seed: int) -> Tensor:
+def _seeded_samples(module: nn.Module, latent: Any, condition: Any, seed: int) -> Tensor:
     for seed_generator in (torch.manual_seed, np.random.seed, random.seed):
         seed_generator(seed)
     return module(latent, condition)
@@ -68,10 +68,10 @@ def _record_calls(networks: nn.ModuleDict, module: nn.Module, latent: Any, condi
     input_digests: list[bytes] = []
 
     def before(layer: nn.Module, args: Any, kwargs: Any) -> None:
-        input_digests.append(_digest([args, kwargs]))
+        input_digests.append(_hash_tensors([args, kwargs]))
 
     def after(name: str, layer: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        calls.append((name, input_digests.pop(), _digest(output)))
+        calls.append((name, input_digests.pop(), _hash_tensors(output)))
 
     with ExitStack() as hooks:
         for path, layer in networks.named_modules():
@@ -79,11 +79,11 @@ def _record_calls(networks: nn.ModuleDict, module: nn.Module, latent: Any, condi
                 name = f"{path} ({type(layer).__name__})"
                 hooks.enter_context(layer.register_forward_pre_hook(before, with_kwargs=True))
                 hooks.enter_context(layer.register_forward_hook(partial(after, name), with_kwargs=True))
-        _samples(module, latent, condition, seed)
+        _seeded_samples(module, latent, condition, seed)
     return calls
 
 
-def _digest(value: Any) -> bytes:
+def _hash_tensors(value: Any) -> bytes:
     """Return the sha256 of the tensors in a nested value."""
     digest = sha256()
     for tensor in tensors_in(value):

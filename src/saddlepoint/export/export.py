@@ -70,7 +70,7 @@ def export(original: Original, formats: Sequence[str], licence: str | None) -> t
                 reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
                 raise Mistake(f"nothing was written: {reasons}")
             _write_description(original, licence, folder)
-            facts = _facts(original, licence, files, failures)
+            facts = _model_card_facts(original, licence, files, failures)
             write_file(folder / "card.json", json.dumps(facts, indent=2) + "\n")
             write_file(folder / "README.md", format_card(facts))
     except OSError as error:
@@ -148,7 +148,7 @@ def _to_yaml(plain: Any) -> str:
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
-def _facts(original: Original, licence: str | None, files: FileFacts, failures: Failures) -> dict[str, Any]:
+def _model_card_facts(original: Original, licence: str | None, files: FileFacts, failures: Failures) -> dict[str, Any]:
     """Return the facts of the model card."""
     game, config, modality = original.game, original.config, original.modality
     recorded = card_facts(original.run, config, GeneratorVersion(original.at, game.images, original.weights))

@@ -40,7 +40,7 @@ class ExportedGenerator:
 
     def latent(self, n: int, seed: int = 0) -> dict[str, Tensor]:
         """Return n latents, [n, dim] per part; the same for the same seed.  {} if the generator has no latent."""
-        return self._latent(n, Stream(seed, "latent"))
+        return self._sample_latent(n, Stream(seed, "latent"))
 
     def draws(self, n: int, seed: int = 0) -> dict[str, Tensor]:
         """Return n rows of each condition that is drawn at random, such as a mask; the same for the same seed."""
@@ -65,7 +65,7 @@ class ExportedGenerator:
             reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
             raise Mistake(f"the generator does not take these inputs ({shapes}; call: {self.description.call}): "
                           f"{reason.strip()[:200]}") from None  # fmt: skip
-        return self._scaled(x)
+        return self._scale_input(x)
 
     def sampler(self, seed: int, name: str = "evaluation", data: Any = None) -> Callable[[int], Rows]:
         """Return a function that makes the next n samples of a stream, and their classes (column y).
@@ -81,11 +81,11 @@ class ExportedGenerator:
 
         def sample(n: int) -> Rows:
             condition = draw_condition(wiring, n, stream)
-            return self(self._latent(n, stream), condition), None if label is None else condition[label]
+            return self(self._sample_latent(n, stream), condition), None if label is None else condition[label]
 
         return sample
 
-    def _latent(self, n: int, stream: Stream) -> dict[str, Tensor]:
+    def _sample_latent(self, n: int, stream: Stream) -> dict[str, Tensor]:
         if not (names := latent_parts(self.wiring)):
             return {}
         parts = self.wiring.priors[LATENT].sample(n, stream)
@@ -126,7 +126,7 @@ class ExportedGenerator:
                               f"{int(invalid[0])}")  # fmt: skip
         return conditions
 
-    def _scaled(self, x: Any) -> Tensor:
+    def _scale_input(self, x: Any) -> Tensor:
         """Return x scaled to [-1, 1].  Raises Mistake if its shape or range contradicts the description."""
         shape, bounds = self.description.shape, self.description.bounds
         if not isinstance(x, Tensor) or tuple(x.shape[1:]) != shape:

@@ -87,7 +87,9 @@ def import_run(
                 f"{run.folder} was evaluated on other data: {'; '.join(changes)}. Give this import a name=..."
             )
         weights = request.weights or source.weights or WEIGHTS[0]
-        scores, anchors = _evaluate(build_evaluators(config, data, log, progress), source, data, weights, log)
+        scores, anchors = _measure_samples_and_anchors(
+            build_evaluators(config, data, log, progress), source, data, weights, log
+        )
         plain = {key: score.to_dict() for key, score in scores.items()}
         if is_known:
             run.append("evaluations.jsonl", {"evaluated": timestamp(), "at": "last", "images": None,
@@ -137,7 +139,7 @@ def _sample_source(path: Path, data: Any, log: Log) -> SampleSource:
     return SampleSource("samples", sampler, str(split.sha256), None, most=len(split))
 
 
-def _evaluate(
+def _measure_samples_and_anchors(
     evaluators: Sequence[Evaluator], source: SampleSource, data: Any, weights: str, log: Log
 ) -> tuple[Scores, dict[str, Scores]]:
     """Return the scores of all evaluators, and the scores of each anchor set; all evaluators get the same samples."""

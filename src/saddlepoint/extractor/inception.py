@@ -81,9 +81,9 @@ def load_inception_weights(
     if path is not None:
         file = Path(path).expanduser()
         if not file.is_file():
-            raise Mistake(f"there are no Inception weights at {file}. {_advice(cache)}")
+            raise Mistake(f"there are no Inception weights at {file}. {_how_to_fetch(cache)}")
     else:
-        file = find_weights(cache) or _download(cache, log)
+        file = find_weights(cache) or _download_weights(cache, log)
     content = file.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     expected = SHA256 if file.name.endswith(f"-{SHA256[:8]}.pth") else None
@@ -98,7 +98,7 @@ def load_inception_weights(
         state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     except Exception as error:
         problem = f"{file} does not contain plain tensors, and code in it is not run ({first_line(error)})."
-        raise Mistake(f"{problem}\n{_advice(cache)}") from error
+        raise Mistake(f"{problem}\n{_how_to_fetch(cache)}") from error
     return state, sha256
 
 
@@ -125,7 +125,7 @@ def inception_network(state: Mapping[str, Tensor]) -> nn.Module:
     return module
 
 
-def _download(cache: Path | None, log: Log) -> Path:
+def _download_weights(cache: Path | None, log: Log) -> Path:
     """Download the weights into `cache`, else into the folder of torch.hub, and return their path."""
     folder = Path(torch.hub.get_dir()) / "checkpoints" if cache is None else cache / "inception"
     file = folder / weights_url().rsplit("/", 1)[1]
@@ -140,15 +140,15 @@ def _download(cache: Path | None, log: Log) -> Path:
                         content.write(block)
                 if (sha256 := hashlib.sha256(content.getbuffer()).hexdigest()) != SHA256:
                     problem = f"{weights_url()} returned another file than the published one: its sha256 is {sha256}."
-                    raise Mistake(f"{problem} {_advice(cache)}")
+                    raise Mistake(f"{problem} {_how_to_fetch(cache)}")
                 atomic.write_atomic(file, content.getvalue())
     except (OSError, HTTPException) as error:  # no network, a lost connection, a full or read-only disk
         problem = f"Inception's weights are missing and cannot be downloaded ({error or type(error).__name__})."
-        raise Mistake(f"{problem} {_advice(cache)}") from error
+        raise Mistake(f"{problem} {_how_to_fetch(cache)}") from error
     return file
 
 
-def _advice(cache: Path | None) -> str:
+def _how_to_fetch(cache: Path | None) -> str:
     folder = f" to {cache / 'inception'}" if cache is not None else ""
     return (
         f"Fetch {weights_url()} on another machine and copy it{folder}, or anywhere with evaluation.weights=PATH.\n"

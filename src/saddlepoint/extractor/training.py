@@ -63,7 +63,7 @@ class Network(nn.Module):
     def __init__(self, shape: tuple[int, int, int], classes: int, dim: int, width_multiplier: int = 1) -> None:
         super().__init__()
         channels, height, width = shape
-        widths = [width_multiplier * n for n in _widths(min(height, width))]
+        widths = [width_multiplier * n for n in _stage_channels(min(height, width))]
         layers: list[nn.Module] = []
         for n in widths:
             layers += [nn.Conv2d(channels, n, 3, padding=1, bias=False), nn.BatchNorm2d(n), nn.ReLU()]
@@ -161,7 +161,7 @@ def random_flip(x: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(torch.rand(len(x), 1, 1, 1, generator=generator) < 0.5, x.flip(3), x)
 
 
-def _widths(size: int) -> list[int]:
+def _stage_channels(size: int) -> list[int]:
     """Return the channels per stage: 64 in the last, at least 16. Pooling ends at 3 to 5 pixels (2 for 8)."""
     stages = max(2, size // 3).bit_length() - 1 if size >= 12 else 2
     stages = min(stages, max(1, size.bit_length() - 1))

@@ -103,7 +103,7 @@ def network_sha256(network: nn.Module) -> str:
         settings = {key: value for key, value in vars(module).items() if key != "training" and _is_plain(value)}
         sha256.update(f"{path} {kind.__module__}.{kind.__qualname__} {sorted(settings.items())}".encode())
         if not kind.__module__.startswith("torch."):
-            sha256.update(_source(kind).encode())
+            sha256.update(_source_code(kind).encode())
     tensors = {**dict(network.named_buffers()), **network.state_dict()}  # buffers: including non-persistent ones
     for path, value in sorted(tensors.items()):
         if not isinstance(value, Tensor):
@@ -120,7 +120,7 @@ def sha256_with_modality(sha256: str, modality: Modality) -> str:
     if not user_classes:
         return sha256
     settings = {key: value for key, value in vars(modality).items() if _is_plain(value)}
-    code = [f"{kind.__module__}.{kind.__qualname__} {_source(kind)}" for kind in user_classes]
+    code = [f"{kind.__module__}.{kind.__qualname__} {_source_code(kind)}" for kind in user_classes]
     return hashlib.sha256(f"{sha256} {sorted(settings.items())} {code}".encode()).hexdigest()
 
 
@@ -128,7 +128,7 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, int | float | str) or (isinstance(value, tuple | list) and all(map(_is_plain, value)))
 
 
-def _source(kind: type) -> str:
+def _source_code(kind: type) -> str:
     try:
         return inspect.getsource(kind)
     except (OSError, TypeError):  # defined in a console

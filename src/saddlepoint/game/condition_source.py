@@ -60,9 +60,9 @@ class ConditionSource:
                 f"samples need the condition {conditions}, and there is none: pass it, or set a source: "
                 f"{self.key}=labels (uniformly distributed classes) or {self.key}=split:validation"
             )
-        return {name: self._labels(name, column, n, stream) for name, column in names.items()}
+        return {name: self._sample_labels(name, column, n, stream) for name, column in names.items()}
 
-    def _labels(self, name: str, column: str, n: int, stream: Stream) -> Tensor:
+    def _sample_labels(self, name: str, column: str, n: int, stream: Stream) -> Tensor:
         classes = self.classes.get(column)
         if classes is None:
             known = ", ".join(key for key, size in self.classes.items() if size is not None) or "none"

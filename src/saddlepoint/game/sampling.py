@@ -72,7 +72,7 @@ def prepare_sampling_networks(game: Any, average: bool = True) -> tuple[dict[str
         ema = game.players[name].average
         if ema is not None and ema.statistics == "reestimated" and ema.has_stale_statistics:
             stream = Stream(game.seed, "statistics", device=game.device, joint=True)
-            with _evaluating(list(networks.values())):
+            with _evaluation_mode(list(networks.values())):
                 ema.reestimate_statistics(
                     network_inputs(game, name, STATISTICS_ROWS, stream, networks) for _ in range(STATISTICS_PASSES)
                 )
@@ -203,7 +203,7 @@ def generate(
     device = game.device
     latent = {name: z.to(device) for name, z in latent.items()}
     condition = {name: entry.to(device) for name, entry in ordered_condition(game, condition).items()}
-    with _evaluating(list(networks.values()), batch_norm, seed if game.dropout else None, device):
+    with _evaluation_mode(list(networks.values()), batch_norm, seed if game.dropout else None, device):
         return build_sampling_turn(game, latent, condition, networks).side_sample(game.samples).x
 
 
@@ -277,7 +277,7 @@ def build_sampling_turn(
 
 
 @contextmanager
-def _evaluating(
+def _evaluation_mode(
     networks: list[nn.Module], batch_norm: str = "running", seed: int | None = None, device: torch.device | str = "cpu"
 ) -> Iterator[None]:
     """Evaluation mode, restored on exit. If `seed` is given, dropout is active and drawn from it, on `device`."""

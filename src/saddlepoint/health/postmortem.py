@@ -56,9 +56,9 @@ def write_postmortem(run: Run, status: str, why: str = "") -> Path | None:
     if not bad or not run.writes:
         return None
     rows = [row for row in run.rows() if any(key.startswith("health/") for key in row)]
-    if (picture := _drawing(rows, bad)) is not None:
+    if (picture := _plot_readings(rows, bad)) is not None:
         write_file(run.folder / PICTURE_FILE, picture)
-    config, first = _config(run), bad[0]["images"]
+    config, first = _load_run_config(run), bad[0]["images"]
     alarm = next((i for i, row in enumerate(rows) if row["images"] >= first), len(rows) - 1)
     near = rows[max(0, alarm - CHECKS_AROUND_ALARM) : alarm + CHECKS_AROUND_ALARM + 1]
     firsts = {event["rule"]: event for event in reversed(bad)}
@@ -74,32 +74,34 @@ def write_postmortem(run: Run, status: str, why: str = "") -> Path | None:
         picture=picture and PICTURE_FILE,
         near=near,
         heads=heads,
-        grids=_grids(run, first),
-        remedies={rule: _remedies(firsts[rule], config) for rule in dict.fromkeys(event["rule"] for event in bad)},
-        linked=_linked,
+        grids=_grids_around(run, first),
+        remedies={
+            rule: _applicable_remedies(firsts[rule], config) for rule in dict.fromkeys(event["rule"] for event in bad)
+        },
+        linked=_link_papers,
     )
     write_file(run.folder / POSTMORTEM_FILE, page)
     return run.folder / POSTMORTEM_FILE
 
 
-def _grids(run: Run, images: int) -> list[Path]:
+def _grids_around(run: Run, images: int) -> list[Path]:
     """Return the sample grids saved last before and first after the alarm."""
     grids = layout.files_by_images(run.samples, ".png")
     before = [path for saved_at, path in grids.items() if saved_at <= images]
     return before[-1:] + list(grids.values())[len(before) :][:1]
 
 
-def _remedies(event: Event, config: Mapping[str, Any]) -> list[tuple[Mapping[str, str], str]]:
+def _applicable_remedies(event: Event, config: Mapping[str, Any]) -> list[tuple[Mapping[str, str], str]]:
     """Return remedies with overrides, without those that the run uses already or that do not apply to it."""
     remedies = [(remedy, remedy_overrides(remedy["words"], config)) for remedy in event["remedies"]]
     return [(remedy, overrides) for remedy, overrides in remedies if overrides is not None]
 
 
-def _linked(source: str) -> str:
+def _link_papers(source: str) -> str:
     return re.sub(r"arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", source)
 
 
-def _config(run: Run) -> Mapping[str, Any]:
+def _load_run_config(run: Run) -> Mapping[str, Any]:
     """Load config.yaml as it is, or {} if it cannot be read: the page is useful without it."""
     with contextlib.suppress(OSError, yaml.YAMLError):
         config = yaml.safe_load(run.config.read_text(encoding="utf-8"))
@@ -107,7 +109,7 @@ def _config(run: Run) -> Mapping[str, Any]:
     return {}
 
 
-def _drawing(rows: Sequence[Event], events: Sequence[Event]) -> bytes | None:
+def _plot_readings(rows: Sequence[Event], events: Sequence[Event]) -> bytes | None:
     """Draw a panel for each reading in the rows; return a PNG, or None if there are no readings.
 
     rows     of metrics.jsonl that contain health/<reading>
@@ -121,13 +123,13 @@ def _drawing(rows: Sequence[Event], events: Sequence[Event]) -> bytes | None:
     n_rows = -(-len(names) // 4)
     figure = Figure(figsize=(12, 2.5 * n_rows), dpi=110, layout="constrained", facecolor="white")
     for position, name in enumerate(names, 1):
-        _panel(figure.add_subplot(n_rows, 4, position), name, rows, events)
+        _plot_panel(figure.add_subplot(n_rows, 4, position), name, rows, events)
     out = io.BytesIO()
     figure.savefig(out, format="png")
     return out.getvalue()
 
 
-def _panel(axes: Any, name: str, rows: Sequence[Event], events: Sequence[Event]) -> None:
+def _plot_panel(axes: Any, name: str, rows: Sequence[Event], events: Sequence[Event]) -> None:
     from matplotlib.ticker import EngFormatter, NullFormatter
 
     panel = PANELS[name]

@@ -18,7 +18,7 @@ def remedy_overrides(overrides: str, config: Config) -> str | None:
     if filled is None:
         return None
     assignments = [override.partition("=")[::2] for override in shlex.split(filled)]
-    if any(not _exists(key, config) or _removes_members(key, value, config) for key, value in assignments):
+    if any(not _can_override(key, config) or _removes_members(key, value, config) for key, value in assignments):
         return None
     return None if assignments and all(_is_set(key, value, config) for key, value in assignments) else filled
 
@@ -43,7 +43,7 @@ def _fill_divisions(overrides: str, config: Config) -> str | None:
     return overrides
 
 
-def _exists(key: str, config: Config) -> bool:
+def _can_override(key: str, config: Config) -> bool:
     """Whether the key can be overridden: it adds something, selects from a group, or is set in the config.
 
     A key with a package, such as +layer@architecture.discriminator.norm, needs that package, with nothing selected.
@@ -58,18 +58,18 @@ def _exists(key: str, config: Config) -> bool:
 def _removes_members(key: str, value: str, config: Config) -> bool:
     """Whether an override removes members of a list.  Their settings, if overridden, would then be unused."""
     selected = (config.get("choice") or {}).get(key)
-    return isinstance(selected, list) and not set(selected) <= set(_names(value))
+    return isinstance(selected, list) and not set(selected) <= set(_split_names(value))
 
 
 def _is_set(key: str, value: str, config: Config) -> bool:
     choice = config.get("choice") or {}
     selected = choice.get(key.removeprefix("+"))
     if isinstance(selected, list):
-        return set(_names(value)) <= set(selected)
+        return set(_split_names(value)) <= set(selected)
     return str(selected if selected is not None else config_value(config, key)).replace(" ", "") == value
 
 
-def _names(value: str) -> list[str]:
+def _split_names(value: str) -> list[str]:
     return [name.strip() for name in value.strip("[]").split(",")]
 
 

@@ -69,11 +69,11 @@ class Rule:
         if value is None or images < self.since:
             return None
         scale = self.bound_scale(readings, images)
-        self.consecutive = self.consecutive + 1 if self._beyond(value, scale * self.raise_at) else 0
+        self.consecutive = self.consecutive + 1 if self._is_beyond(value, scale * self.raise_at) else 0
         if not self.raised and self.consecutive >= self.after:
             self.raised = True
             return RAISED
-        if self.raised and not self._beyond(value, scale * self.clear_at):
+        if self.raised and not self._is_beyond(value, scale * self.clear_at):
             self.raised = False
             return CLEARED
         return None
@@ -102,5 +102,5 @@ class Rule:
     def state(self, state: Mapping[str, Any]) -> None:
         self.raised, self.consecutive = bool(state["raised"]), int(state["row"])
 
-    def _beyond(self, value: float, bound: float) -> bool:
+    def _is_beyond(self, value: float, bound: float) -> bool:
         return value > bound if self.upwards else value < bound

@@ -39,14 +39,14 @@ class Saturation(Rule):
 
     def value(self, readings: Readings) -> float | None:
         """Return the smaller value; None if there is neither."""
-        return min(_signals(readings).values(), default=None)
+        return min(_counted_readings(readings).values(), default=None)
 
     def reading_name(self, readings: Readings) -> str:
-        signals = _signals(readings)
+        signals = _counted_readings(readings)
         return min(signals, key=signals.__getitem__, default=self.reading)
 
 
-def _signals(readings: Readings) -> dict[str, float]:
+def _counted_readings(readings: Readings) -> dict[str, float]:
     """Return the values that count at this check, by the name of the reading."""
     lost = readings.get("real_over_fake", 0.0) >= CERTAIN
     names = [*(["generator_signal"] if lost else []), "pixel_freedom"]

@@ -58,7 +58,7 @@ class Job:
     @property
     def images_shown(self) -> int:
         """Images shown so far, from its journal."""
-        rows = (parse_json(line) for line in reversed(_tail(self.folder / "metrics.jsonl")))
+        rows = (parse_json(line) for line in reversed(_last_lines(self.folder / "metrics.jsonl")))
         counts = (row.get("images") for row in rows if isinstance(row, dict))
         return next((images for images in counts if isinstance(images, int)), 0)
 
@@ -71,11 +71,11 @@ class Job:
     @property
     def last_message(self) -> str:
         """The reason, or the signal that killed it and the last line that it printed."""
-        last_line = next((line.strip() for line in reversed(_tail(self.log, self.log_start)) if line.strip()), "")
-        return self.reason or ": ".join(filter(None, (self._killed, last_line))) or "it printed nothing"
+        last_line = next((line.strip() for line in reversed(_last_lines(self.log, self.log_start)) if line.strip()), "")
+        return self.reason or ": ".join(filter(None, (self._killed_by, last_line))) or "it printed nothing"
 
     @property
-    def _killed(self) -> str:
+    def _killed_by(self) -> str:
         """ "killed by SIGKILL (out of memory?)"; "" if it was not killed, or was asked to end."""
         if self.state != FAILED or self.exit_code is None or self.exit_code >= 0:
             return ""
@@ -141,7 +141,7 @@ def release_log(log: IO[bytes]) -> None:
     log.close()
 
 
-def _tail(path: Path, start: int = 0) -> list[str]:
+def _last_lines(path: Path, start: int = 0) -> list[str]:
     """Return the lines in the last TAIL_BYTES of a file, from byte `start` on; [] if there is no file."""
     try:
         with path.open("rb") as file:

@@ -29,7 +29,7 @@ class Local:
         devices: Count = 1,
     ) -> None:
         self.threads, self.devices = threads, devices
-        self.gpus = _accelerators(gpus)
+        self.gpus = _visible_devices(gpus)
         cores = os.cpu_count() or 1
         self.processes = processes or len(self.gpus) // devices or max(1, cores // (threads * devices))
 
@@ -70,7 +70,7 @@ class Local:
         return JobProcess(job, log, env)
 
 
-def _accelerators(gpus: int | Literal["auto"]) -> list[str]:
+def _visible_devices(gpus: int | Literal["auto"]) -> list[str]:
     """Return the numbers of CUDA devices: of those visible to this process, else from 0 on."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = [name for name in (visible or "").split(",") if name.strip() and name.strip() != "-1"]

@@ -39,7 +39,7 @@ def run_ranks(command: Sequence[str], number: int, supervisor: str, log: Log) ->
         processes = [start_process(command, env, stderr=error) for env, error in zip(environments, errors, strict=True)]
         stack.callback(_kill_all, processes)
         with _forward_signals(processes), suspend_together():
-            return _wait(processes, errors, log)
+            return _wait_for_ranks(processes, errors, log)
 
 
 def _kill_all(processes: Sequence[subprocess.Popen]) -> None:
@@ -49,7 +49,7 @@ def _kill_all(processes: Sequence[subprocess.Popen]) -> None:
             process.wait()
 
 
-def _wait(processes: Sequence[subprocess.Popen], errors: Sequence[IO[bytes] | None], log: Log) -> int:
+def _wait_for_ranks(processes: Sequence[subprocess.Popen], errors: Sequence[IO[bytes] | None], log: Log) -> int:
     """Wait until all ranks have ended, or one has failed and the grace period is over. Return the exit code."""
     failed: dict[int, int] = {}  # exit codes by rank, in order of time
     deadline = float("inf")

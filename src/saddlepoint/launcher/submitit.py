@@ -51,7 +51,7 @@ class Submitit:
     def run(self, jobs: Sequence[Job], watch: Callable[[], None], seconds_between: float = 2.0) -> None:
         """Submit the waiting jobs and poll them until all have ended; on an interrupt cancel the remaining ones."""
         waiting = [job for job in jobs if job.state == WAITING]
-        submitted = self._submit(waiting) if waiting else []
+        submitted = self._submit_jobs(waiting) if waiting else []
         try:
             while any(not job.has_ended for job in waiting):
                 for job, handle in zip(waiting, submitted, strict=True):
@@ -67,7 +67,7 @@ class Submitit:
         finally:
             watch()
 
-    def _submit(self, jobs: Sequence[Job]) -> list[Any]:
+    def _submit_jobs(self, jobs: Sequence[Job]) -> list[Any]:
         import submitit
 
         folder = Path(self.folder) if self.folder else jobs[0].log.parents[1] / ".submitit"

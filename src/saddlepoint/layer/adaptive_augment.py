@@ -128,7 +128,7 @@ def distort(
     for dim, number in zip(range(x.ndim - 1, 1, -1), (3, 4), strict=False):
         reach = int(translate * x.shape[dim])
         steps = (numbers[:, number] * (2 * reach + 1)).long() - reach
-        x = _translate(x, torch.where(numbers[:, 2] < p, steps, 0), dim)
+        x = _translate_reflected(x, torch.where(numbers[:, 2] < p, steps, 0), dim)
     x = torch.where(column[5] < p, x + brightness * _to_normal(column[6]).to(x.dtype), x)
     return torch.where(column[7] < p, x * (contrast * _to_normal(column[8])).exp2().to(x.dtype), x)
 
@@ -138,7 +138,7 @@ def _to_normal(uniform: Tensor) -> Tensor:
     return torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6))
 
 
-def _translate(x: Tensor, steps: Tensor, dim: int) -> Tensor:
+def _translate_reflected(x: Tensor, steps: Tensor, dim: int) -> Tensor:
     """Translate each sample of x [N, ...] by its number of steps along `dim`, with reflection at the border."""
     size = x.shape[dim]
     if size == 1:

@@ -56,7 +56,7 @@ class Concatenation(nn.Module):
             return self._constant_maps((label[:, None] == torch.arange(width, device=x.device)).to(x.dtype), x)
         entry = entry.to(x.dtype)
         dim = self.dim % x.ndim
-        if x.ndim > 2 and entry.ndim == x.ndim and _without(entry.shape, dim) == _without(x.shape, dim):
+        if x.ndim > 2 and entry.ndim == x.ndim and _shape_without(entry.shape, dim) == _shape_without(x.shape, dim):
             _check_width(name, entry.shape[dim], width, entry)
             return entry
         flat = entry.flatten(1) if entry.ndim > 1 else entry[:, None]
@@ -74,7 +74,7 @@ class Concatenation(nn.Module):
         return ", ".join(f"{name}: {width}" for name, width in self.condition.items())
 
 
-def _without(shape: torch.Size, dim: int) -> list[int]:
+def _shape_without(shape: torch.Size, dim: int) -> list[int]:
     return [size for i, size in enumerate(shape) if i != dim]
 
 

@@ -45,7 +45,7 @@ class MinibatchDiscrimination(nn.Module):
         if self.training and len(features) * ranks.world_size() < 2:
             raise Mistake("minibatch discrimination compares the samples of a batch, so it needs at least 2, not 1")
         if self.training and not self.started:
-            self._initialise(features)
+            self._init_from_batch(features)
         return torch.cat([features, self.closeness(features) + self.bias], 1)
 
     def closeness(self, features: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class MinibatchDiscrimination(nn.Module):
         )
 
     @torch.no_grad()
-    def _initialise(self, features: Tensor) -> None:
+    def _init_from_batch(self, features: Tensor) -> None:
         """Initialise scale and bias from this batch; a kernel with all distances 0 keeps its scale."""
         half = ranks.mean(self.distance(features).amin(2).mean(1)) / 2
         self.log_scale -= torch.where(half > 0, half, torch.ones_like(half)).log()[:, None]

@@ -69,7 +69,7 @@ class WeightNorm(nn.Module):
         h = self.linear(x)
         column = (-1, *[1] * (h.ndim - 2))
         if self.awaiting:
-            self._initialise(h / length.view(column))
+            self._init_from_batch(h / length.view(column))
         return h * (self.scale / length).view(column) + self.bias.view(column)
 
     def data_dependent_init(self, network: nn.Module, x: Any, condition: Condition = UNCONDITIONAL) -> None:
@@ -90,7 +90,7 @@ class WeightNorm(nn.Module):
         self._initialised = False
 
     @torch.no_grad()
-    def _initialise(self, direction: Tensor) -> None:
+    def _init_from_batch(self, direction: Tensor) -> None:
         """Set scale and bias so that the output for direction [N, features, ...] has mean 0 and deviation `start`."""
         axes = [0, *range(2, direction.ndim)]
         if direction.numel() < 2 * direction.shape[1]:

@@ -77,7 +77,7 @@ class ClassFrequency(Metric):
         real, counted = reference["count"], reference["counted"]
         frequency = class_frequency(real, fake, counted)
         null = class_frequency(reference["null_real"], reference["null_fake"], counted)
-        detail = self._table(real, fake, counted)
+        detail = self._frequency_details(real, fake, counted)
         total_detail = {**null_comparison(frequency.total_variation, null.total_variation, False), **detail}
         total = {"": Result(frequency.total_variation, detail=total_detail)}
         if not len(counted):
@@ -104,7 +104,7 @@ class ClassFrequency(Metric):
             "null_fake": torch.from_numpy(fake).to(count.device),
         }
 
-    def _table(self, real: Tensor, fake: Tensor, counted: Tensor) -> dict[str, Any]:
+    def _frequency_details(self, real: Tensor, fake: Tensor, counted: Tensor) -> dict[str, Any]:
         """Frequencies of the counted classes, and the number and total frequency of the rare ones; plain values."""
         p, q = (count.to(torch.float64) / count.sum() for count in (real, fake))
         rows = [

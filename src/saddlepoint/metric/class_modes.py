@@ -55,7 +55,7 @@ class ClassModes(Metric):
         detail: dict[str, Any] = {"counts": counts.tolist()}
         if self.extractor_accuracy is not None:
             detail["accuracy"] = self.extractor_accuracy
-        kl = histogram_kl(counts, self._law())
+        kl = histogram_kl(counts, self._class_distribution())
         results = {f"captured_{FREQUENT}": Result(captured_modes(counts, FREQUENT))}
         if kl.isfinite():
             results["kl"] = Result(kl)
@@ -74,7 +74,7 @@ class ClassModes(Metric):
         """Return the expected scores of n draws from q, classified without error; {} before the first `update`."""
         if not self._classes:
             return {}
-        law = self._law()
+        law = self._class_distribution()
         return {
             "perfect sampler": {
                 "captured": expected_captured_modes(law, n),
@@ -83,7 +83,7 @@ class ClassModes(Metric):
             }
         }
 
-    def _law(self) -> Tensor:
+    def _class_distribution(self) -> Tensor:
         """The distribution q [K], float64."""
         if self.against == "uniform":
             return torch.full((self._classes,), 1 / self._classes, dtype=torch.float64)

@@ -45,14 +45,16 @@ def _trace_of_root(sigma1: Tensor, sigma2: Tensor) -> Tensor:
         return sigma1.sum()
     (lower, failed), (lower2, failed2) = torch.linalg.cholesky_ex(sigma1), torch.linalg.cholesky_ex(sigma2)
     if not failed and not failed2:
-        values = torch.linalg.eigvalsh(_between(lower, sigma2))
-        if values[0] > _rounding(values):
+        values = torch.linalg.eigvalsh(_congruence_lower(lower, sigma2))
+        if values[0] > _rounding_error(values):
             return values.sqrt().sum()
     # a rounding error of 1e-16 becomes 1e-8 under the root, per dimension; singular values need no root but more time
-    return torch.linalg.svdvals((_root(sigma1) if failed else lower).T @ (_root(sigma2) if failed2 else lower2)).sum()
+    return torch.linalg.svdvals(
+        (_low_rank_root(sigma1) if failed else lower).T @ (_low_rank_root(sigma2) if failed2 else lower2)
+    ).sum()
 
 
-def _between(lower: Tensor, sigma: Tensor) -> Tensor:
+def _congruence_lower(lower: Tensor, sigma: Tensor) -> Tensor:
     """Lower triangle of L' S L, which is all that eigvalsh reads.  Blocks of L take a third of the full products."""
     d, triangle = len(sigma), torch.zeros_like(sigma)
     blocks = [slice(start, min(start + BLOCK, d)) for start in range(0, d, BLOCK)]
@@ -62,14 +64,14 @@ def _between(lower: Tensor, sigma: Tensor) -> Tensor:
     return triangle
 
 
-def _root(sigma: Tensor) -> Tensor:
+def _low_rank_root(sigma: Tensor) -> Tensor:
     """A [d, rank] with A A' = sigma."""
     values, vectors = torch.linalg.eigh(sigma)
-    keep = values > _rounding(values)
+    keep = values > _rounding_error(values)
     return vectors[:, keep] * values[keep].sqrt()
 
 
-def _rounding(values: Tensor) -> Tensor:
+def _rounding_error(values: Tensor) -> Tensor:
     """The size below which eigenvalues [d] of a symmetric matrix may be rounding errors."""
     return values.max().clamp(min=0) * len(values) * torch.finfo(torch.float64).eps
 
@@ -118,13 +120,15 @@ class FrechetDistance(Metric):
     def update(self, features: Features, real: bool) -> None:
         side = "real" if real else "fake"
         moments = Moments.from_samples(features.features.to(self.device).to(torch.float64))
-        for name, value in zip(Moments._fields, reduce(Moments.merge, [*self._entries(side), moments]), strict=True):
+        for name, value in zip(
+            Moments._fields, reduce(Moments.merge, [*self._moment_entries(side), moments]), strict=True
+        ):
             setattr(self, f"{side}_{name}", [value.unsqueeze(0)])
 
     def compute(self) -> Tensor:
         """Return the distance, float64.  Raises ValueError if a side has fewer than two samples."""
-        real = self._reference or self._gaussian("real")
-        fake = self._gaussian("fake")
+        real = self._reference or self._mean_and_covariance("real")
+        fake = self._mean_and_covariance("fake")
         return frechet_distance(real["mu"], real["sigma"], fake["mu"], fake["sigma"])
 
     def why_not(self, n_real: int, n_fake: int) -> str | None:
@@ -144,14 +148,14 @@ class FrechetDistance(Metric):
 
     def reference(self, n_fake: int) -> dict[str, Tensor]:
         """Return the mean and covariance of the reals."""
-        return self._gaussian("real")
+        return self._mean_and_covariance("real")
 
-    def _entries(self, side: str) -> list[Moments]:
+    def _moment_entries(self, side: str) -> list[Moments]:
         states = [getattr(self, f"{side}_{name}") for name in Moments._fields]
         return [Moments(*entry) for entry in zip(*map(dim_zero_cat, states), strict=True)] if len(states[0]) else []
 
-    def _gaussian(self, side: str) -> dict[str, Tensor]:
-        entries = self._entries(side)
+    def _mean_and_covariance(self, side: str) -> dict[str, Tensor]:
+        entries = self._moment_entries(side)
         n = sum(int(entry.number) for entry in entries)
         if n < 2:
             raise ValueError(f"a Frechet distance needs at least two {side} samples, and has {n}")

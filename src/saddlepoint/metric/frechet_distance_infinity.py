@@ -68,7 +68,7 @@ def frechet_distance_infinity(
     for size, weight in zip(counts, weights.tolist(), strict=True):
         index = torch.randperm(len(fake), generator=Stream(seed, f"frechet_distance_infinity/{size}").generator)
         chosen = index[:size].to(fake.device)
-        moments = _moments(fake, chosen)
+        moments = _subset_moments(fake, chosen)
         distances.append(frechet_distance(mu, sigma, moments.mean, moments.covariance).item())
         share[chosen] += weight / size
     fit: Any = linregress(inverse.numpy(), distances)
@@ -82,10 +82,10 @@ def influence(mu: Tensor, sigma: Tensor, fake: Tensor) -> Tensor:
 
     mu and sigma are float64.  A direction in which the fakes have no variance counts as if the reals had none either.
     """
-    moments = _moments(fake, torch.arange(len(fake), device=fake.device))
+    moments = _subset_moments(fake, torch.arange(len(fake), device=fake.device))
     mean = moments.mean
-    root, inverse = _roots(moments.covariance)
-    middle, _ = _roots(root @ sigma @ root)
+    root, inverse = _root_and_pseudo_inverse(moments.covariance)
+    middle, _ = _root_and_pseudo_inverse(root @ sigma @ root)
     curved = torch.eye(len(mean), dtype=mean.dtype, device=mean.device) - inverse @ middle @ inverse
     chunks = []
     for rows in fake.split(ROWS):
@@ -95,11 +95,11 @@ def influence(mu: Tensor, sigma: Tensor, fake: Tensor) -> Tensor:
     return psi - psi.mean()
 
 
-def _moments(fake: Tensor, chosen: Tensor) -> Moments:
+def _subset_moments(fake: Tensor, chosen: Tensor) -> Moments:
     return reduce(Moments.merge, (Moments.from_samples(fake[rows].to(torch.float64)) for rows in chosen.split(ROWS)))
 
 
-def _roots(sigma: Tensor) -> tuple[Tensor, Tensor]:
+def _root_and_pseudo_inverse(sigma: Tensor) -> tuple[Tensor, Tensor]:
     """Return the symmetric square root of a covariance and its pseudo-inverse."""
     values, vectors = torch.linalg.eigh(sigma)
     alive = values > values[-1].clamp(min=0) * len(values) * torch.finfo(values.dtype).eps

@@ -144,7 +144,7 @@ def draw_labelled(split: SplitLike, n: int, seed: int, name: str) -> tuple[Tenso
     """Draw n labelled samples of a split without replacement, or all if there are fewer; returned in stored order."""
     order = torch.randperm(len(split), generator=Stream(seed, name).generator)
     x, y = split[order[:n].sort().values]
-    return x, _labels(y)
+    return x, _require_labels(y)
 
 
 def load_labelled(split: SplitLike) -> tuple[Tensor, Tensor]:
@@ -155,10 +155,10 @@ def load_labelled(split: SplitLike) -> tuple[Tensor, Tensor]:
 
 def labelled_batches(split: SplitLike, size: int = BATCH) -> Iterator[tuple[Tensor, Tensor]]:
     """Iterate over the samples and labels of a split in batches."""
-    return ((x, _labels(y)) for x, y in split.batches(size))
+    return ((x, _require_labels(y)) for x, y in split.batches(size))
 
 
-def _labels(y: Tensor | None) -> Tensor:
+def _require_labels(y: Tensor | None) -> Tensor:
     if y is None:
         raise ValueError("these samples have no labels")
     return y

@@ -66,13 +66,13 @@ class NearestNeighbourError(LabelledMetric):
         return {**as_many, "all training images": every}
 
     def score(self, x: Tensor, y: Tensor) -> Result:
-        known = self._values(x)  # converted once, not per batch of the split
+        known = self._compared_values(x)  # converted once, not per batch of the split
         errors = [
-            len(test) * nearest_neighbour_classification_error(known, y, self._values(test), labels)
+            len(test) * nearest_neighbour_classification_error(known, y, self._compared_values(test), labels)
             for test, labels in labelled_batches(self._splits[self.tested_split], ROWS)
         ]
         return Result(torch.stack(errors).sum() / len(self._splits[self.tested_split]), None, {}, n=len(x))
 
-    def _values(self, x: Tensor) -> Tensor:
+    def _compared_values(self, x: Tensor) -> Tensor:
         """Return the compared values of stored samples.  Pixels need no scaling: it keeps the order of distances."""
         return x.to(torch.float32) if self._modality is None or self._modality.planar else self._modality.to_float(x)

@@ -20,13 +20,13 @@ ROWS = 1000  # of a distance matrix per block: 80 MB for 10,000 columns
 
 def kth_nearest(x: Tensor, y: Tensor, rank: int = 1) -> tuple[Tensor, Tensor]:
     """Return the distance of each x to its `rank`-th nearest y, [N] float64, and the index of that y, [N] int64."""
-    x, y, shifted, centres, squares = _centred(x, y)
+    x, y, shifted, centres, squares = _centre_both(x, y)
     distance, chosen = [], []
     for rows in torch.arange(len(x), device=x.device).split(ROWS):
         order = torch.addmm(squares, shifted[rows], centres.T, alpha=-2)  # squared distance without x's own square
         # topk takes a fifth of kthvalue's time
         index = order.argmin(1) if rank == 1 else order.topk(rank, dim=1, largest=False).indices[:, -1]
-        distance.append(_distance(x[rows], y[index]))
+        distance.append(_pair_distances(x[rows], y[index]))
         chosen.append(index)
     return torch.cat(distance), torch.cat(chosen)
 
@@ -43,7 +43,7 @@ def count_balls(x: Tensor, centre: Tensor, radius: Tensor, closed: bool) -> Tens
 
     The boundary belongs only to a closed ball.  The centre belongs to every ball, even of radius 0.
     """
-    x, centre, shifted, centres, squares = _centred(x, centre)
+    x, centre, shifted, centres, squares = _centre_both(x, centre)
     x_squares = shifted.square().sum(1, keepdim=True)
     # bound of the rounding error of the product
     rounding = 8 * (x.shape[1] + 4) * torch.finfo(torch.float64).eps * (x_squares + squares.max())
@@ -55,20 +55,20 @@ def count_balls(x: Tensor, centre: Tensor, radius: Tensor, closed: bool) -> Tens
         undecided = (margin <= rounding[rows]) ^ inside
         for i in undecided.any(1).nonzero().flatten():  # rare, except for ties
             j = undecided[i].nonzero().flatten()
-            distance = _distance(x[rows[i]], centre[j])
+            distance = _pair_distances(x[rows[i]], centre[j])
             inside[i, j] = (distance < radius[j]) | (distance == 0) | (closed & (distance == radius[j]))
         counts.append(inside.view(torch.uint8).sum(1, dtype=torch.int32))  # twice as fast as int64
     return torch.cat(counts).to(torch.int64)
 
 
-def _centred(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _centre_both(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return x and y in float64, both minus the mean of x, and the squared norms [M] of the latter y."""
     x, y = x.to(torch.float64), y.to(torch.float64)
     shift = x.mean(0)  # a large mean would cost the matrix product digits
     return x, y, x - shift, y - shift, (y - shift).square().sum(1)
 
 
-def _distance(x: Tensor, y: Tensor) -> Tensor:
+def _pair_distances(x: Tensor, y: Tensor) -> Tensor:
     """Distances of pairs, [n], for x and y [n, d]."""
     return (x - y).square().sum(1).sqrt()
 

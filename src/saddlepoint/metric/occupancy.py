@@ -36,12 +36,12 @@ def histogram_kl(counts: Tensor, law: Tensor) -> Tensor:
 
 def expected_captured_modes(p: Tensor, n: int, least: int = 1) -> float:
     """Mean of `captured_modes` over n draws from p [K].  p may sum to less than 1; other draws are in no mode."""
-    return round(float(binom.sf(least - 1, n, _array(p)).sum()), 9)  # rounds 1e-22 of a mode to 0
+    return round(float(binom.sf(least - 1, n, _to_numpy(p)).sum()), 9)  # rounds 1e-22 of a mode to 0
 
 
 def expected_histogram_kl(p: Tensor, n: int, law: Tensor) -> float:
     """Mean of `histogram_kl` over n draws from p [K], with the distribution `law` [K]."""
-    distinct, inverse = np.unique(_array(p), return_inverse=True)
+    distinct, inverse = np.unique(_to_numpy(p), return_inverse=True)
     entropy = np.array([_expected_log(n, one) for one in distinct])[inverse].sum()
     return float(entropy - torch.special.xlogy(p.to(torch.float64), law.to(torch.float64)).sum())
 
@@ -53,5 +53,5 @@ def _expected_log(n: int, p: float) -> float:
     return math.fsum(binom.pmf(x, n, p) * (x / n) * np.log(x / n))
 
 
-def _array(p: Tensor) -> np.ndarray:
+def _to_numpy(p: Tensor) -> np.ndarray:
     return p.to(torch.float64).cpu().numpy()

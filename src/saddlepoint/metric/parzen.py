@@ -106,14 +106,14 @@ class Parzen(Metric):
 
     def compute(self) -> Result:
         """Return the mean, its standard error, and the width in the detail.  Raises ValueError before `setup`."""
-        return self._result(self._unit(self.all_rows("fake")))
+        return self._fit_and_score(self._to_unit_range(self.all_rows("fake")))
 
     def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
         return {
             "sigmas": self.sigmas,
             "low": self.low,
             "high": self.high,
-            **{f"n_{name}": self._size(name) for name in self.limits},
+            **{f"n_{name}": self._used_size(name) for name in self.limits},
             **{name: self._splits[name].sha256 if self._splits else None for name in self.limits},
             "std": "standard error over test samples",
         }
@@ -133,19 +133,19 @@ class Parzen(Metric):
         """Return the scores of n training samples as centres, and of n centroids of all training samples."""
         train = self._splits["train"]
         order = torch.randperm(len(train), generator=Stream(0, "parzen/training images").generator)
-        chosen = self._unit(train[order[:n].sort().values][0].to(self.device))
-        results = {"training images": self._result(chosen)}
+        chosen = self._to_unit_range(train[order[:n].sort().values][0].to(self.device))
+        results = {"training images": self._fit_and_score(chosen)}
         k = n if self.centroids is None else self.centroids
         if 0 < k < len(train):
             # 4 bytes per pixel of all training samples: 160 MB for MNIST
-            every = torch.cat([self._unit(x, torch.float32) for x, _ in train.batches(ROWS)])
-            results["k-means"] = self._result(k_means(every, k).to(self.device))
+            every = torch.cat([self._to_unit_range(x, torch.float32) for x, _ in train.batches(ROWS)])
+            results["k-means"] = self._fit_and_score(k_means(every, k).to(self.device))
         return results
 
-    def _result(self, centres: Tensor) -> Result:
+    def _fit_and_score(self, centres: Tensor) -> Result:
         widths = self.widths.to(self.device)
-        sigma = best_width(torch.cat(list(self._samples("validation"))), centres, widths)
-        values = torch.cat([log_likelihood(x, centres, sigma[None])[:, 0] for x in self._samples("test")])
+        sigma = best_width(torch.cat(list(self._sample_blocks("validation"))), centres, widths)
+        values = torch.cat([log_likelihood(x, centres, sigma[None])[:, 0] for x in self._sample_blocks("test")])
         edge = bool((sigma == widths[0]) | (sigma == widths[-1])) and len(widths) > 1
         detail: dict[str, Any] = {"sigma": sigma.item(), "edge": edge, "centres": len(centres)}
         if edge:
@@ -158,17 +158,17 @@ class Parzen(Metric):
         """The widths to choose from, [S], float64, ascending."""
         return torch.logspace(math.log10(self.low), math.log10(self.high), self.sigmas, dtype=torch.float64)
 
-    def _size(self, name: str) -> int | None:
+    def _used_size(self, name: str) -> int | None:
         if not self._splits:
             return self.limits[name]
         return min(len(self._splits[name]), self.limits[name] or len(self._splits[name]))
 
-    def _samples(self, name: str) -> Iterable[Tensor]:
+    def _sample_blocks(self, name: str) -> Iterable[Tensor]:
         """Iterate over the split's first samples, as many as are used, in blocks [<= ROWS, d], float64."""
-        for index in torch.arange(self._size(name) or 0).split(ROWS):
-            yield self._unit(self._splits[name][index][0].to(self.device))
+        for index in torch.arange(self._used_size(name) or 0).split(ROWS):
+            yield self._to_unit_range(self._splits[name][index][0].to(self.device))
 
-    def _unit(self, x: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+    def _to_unit_range(self, x: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
         """Convert stored x to [n, d], pixels in [0, 1]."""
         if self._modality is None:
             raise ValueError("a Parzen window needs the validation and test splits of the data: call setup first")

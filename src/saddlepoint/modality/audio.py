@@ -116,16 +116,16 @@ class Audio(Modality):
             raise Mistake(f"a wav file holds one sample, and these are {n}: set n=1, or to=sounds/ for a folder")
 
     def file_content(self, x: Tensor, suffix: str, columns: int | None = None, labels: Tensor | None = None) -> bytes:
-        return self._wav(x[0]) if suffix == ".wav" else super().file_content(x, suffix, columns, labels)
+        return self._encode_wav(x[0]) if suffix == ".wav" else super().file_content(x, suffix, columns, labels)
 
     def folder_contents(self, x: Tensor) -> Iterator[tuple[str, bytes]]:
         digits = len(str(len(x) - 1))
-        return ((f"{number:0{digits}d}.wav", self._wav(sound)) for number, sound in enumerate(x))
+        return ((f"{number:0{digits}d}.wav", self._encode_wav(sound)) for number, sound in enumerate(x))
 
     def describe(self) -> dict[str, Any]:
         return {"name": self.name, "rate": self.rate, "bits": self.bits}
 
-    def _wav(self, sound: Tensor) -> bytes:
+    def _encode_wav(self, sound: Tensor) -> bytes:
         """Return a wav file of one sample [C, L] in stored form: 16-bit PCM or 32-bit float."""
         from scipy.io import wavfile
 

@@ -82,7 +82,8 @@ class Tokens(Modality):
         from matplotlib.figure import Figure
 
         lines = [
-            _printable(line) for line in self.to_text((x if self.has_stored_form(x) else self.to_stored(x))[:MAX_SHOWN])
+            _escape_unprintable(line)
+            for line in self.to_text((x if self.has_stored_form(x) else self.to_stored(x))[:MAX_SHOWN])
         ]
         figure = Figure(figsize=(8, 0.2 + 0.18 * len(lines)), dpi=100)
         for number, line in enumerate(lines):
@@ -114,5 +115,5 @@ class Tokens(Modality):
         return "tokens are written as lines of text: write them to lines.txt, or to an array.npz"
 
 
-def _printable(line: str) -> str:
+def _escape_unprintable(line: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

@@ -46,7 +46,7 @@ class RunTable(LiveTable):
 
     def build_view(self) -> Group:
         columns = [(name, RIGHT_ALIGNED) for name in ("state", "images", "images/s", "left", "score")]
-        rows = ((self._cells(job), STYLES.get(job.state, "")) for job in self._shown_jobs())
+        rows = ((self._row_cells(job), STYLES.get(job.state, "")) for job in self._shown_jobs())
         return build_table(self._progress_bar(), [("run", {"overflow": "fold"}), *columns], rows)
 
     def _shown_jobs(self) -> list[Job]:
@@ -56,7 +56,7 @@ class RunTable(LiveTable):
         room = max(3, ROWS - len(running) - len(failed[-ROWS:]))
         return [*running, *failed[-ROWS:], *reversed(finished[-room:])]
 
-    def _cells(self, job: Job) -> list[str]:
+    def _row_cells(self, job: Job) -> list[str]:
         images = job.images_shown if job.state == RUNNING else 0
         rate = job.rate
         left = format_clock(max(0, job.images - images) / rate) if rate else ""

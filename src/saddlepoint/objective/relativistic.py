@@ -9,15 +9,15 @@ from torch.nn.functional import softplus
 
 def discriminator(real: Tensor, fake: Tensor) -> Tensor:
     """-E[log sigmoid(D(x) - D(G(z)))], paired row by row.  Raises ValueError unless both have the same shape."""
-    return softplus(-_difference(real, fake)).mean()
+    return softplus(-_paired_difference(real, fake)).mean()
 
 
 def generator(real: Tensor, fake: Tensor) -> Tensor:
     """-E[log sigmoid(D(G(z)) - D(x))].  Raises ValueError unless both have the same shape."""
-    return softplus(_difference(real, fake)).mean()
+    return softplus(_paired_difference(real, fake)).mean()
 
 
-def _difference(real: Tensor, fake: Tensor) -> Tensor:
+def _paired_difference(real: Tensor, fake: Tensor) -> Tensor:
     """D(x) - D(G(z)), row by row; shapes must be equal, since [N] and [N, 1] would broadcast to all N x N pairs."""
     if real.shape != fake.shape:
         raise ValueError(

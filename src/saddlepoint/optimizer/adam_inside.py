@@ -44,7 +44,7 @@ class AdamInside(Optimizer):
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
             if parameters:
-                _update(
+                _adam_step(
                     parameters, [self._next_state(p) for p in parameters], group["lr"], group["betas"], group["eps"]
                 )
         return loss
@@ -58,7 +58,7 @@ class AdamInside(Optimizer):
         return state
 
 
-def _update(
+def _adam_step(
     parameters: list[Tensor], states: list[dict[str, Any]], lr: float, betas: tuple[float, float], eps: float
 ) -> None:
     """Apply one step to all tensors."""

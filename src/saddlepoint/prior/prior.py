@@ -70,7 +70,7 @@ def interpolate(
         raise ValueError(f"steps={steps} must be at least 2, since both ends are included")
     if {name: part.shape for name, part in one.items()} != {name: part.shape for name, part in other.items()}:
         raise ValueError("both ends must have the same parts, of the same shapes")
-    between = _spherical if kind == "spherical" else torch.lerp
+    between = _spherical_interpolation if kind == "spherical" else torch.lerp
     return {
         name: torch.stack([between(part, other[name], t) for t in torch.linspace(0, 1, steps).tolist()], 1).flatten(
             0, 1
@@ -79,7 +79,7 @@ def interpolate(
     }
 
 
-def _spherical(one: Tensor, other: Tensor, t: float) -> Tensor:
+def _spherical_interpolation(one: Tensor, other: Tensor, t: float) -> Tensor:
     """Return sin((1 - t) w) / sin(w) one + sin(t w) / sin(w) other, w the angle; lerp if w is 0 or pi."""
     cosine = nn.functional.cosine_similarity(one.double(), other.double(), dim=1).clamp(-1, 1)
     angle = cosine.acos().unsqueeze(1)

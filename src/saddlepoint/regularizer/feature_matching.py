@@ -52,13 +52,13 @@ class FeatureMatching(Regularizer):
 
     def forward(self, turn: Turn) -> Tensor:
         """Return the gap, a scalar.  Raises Mistake if D does not return the features."""
-        real, fake = self._means(turn["real"].output), self._means(turn["fake"].output)
+        real, fake = self._feature_means(turn["real"].output), self._feature_means(turn["fake"].output)
         return torch.stack([GAPS[self.gap](r.detach() - f) for r, f in zip(real, fake, strict=True)]).sum()
 
     def check_output(self, output: DiscriminatorOutput) -> None:
-        self._means(output)
+        self._feature_means(output)
 
-    def _means(self, output: DiscriminatorOutput) -> list[Tensor]:
+    def _feature_means(self, output: DiscriminatorOutput) -> list[Tensor]:
         """Return the mean of each chosen feature.  Raises Mistake with the names of all features if one is missing."""
         available = list(output.features)
         names = self.features or available[-1:]
@@ -66,10 +66,10 @@ class FeatureMatching(Regularizer):
         if missing or not names:
             problem = f"no feature {', '.join(missing)}" if missing else "no features to match"
             raise Mistake(f"the discriminator has {problem}; it has {', '.join(available) or 'none'}")
-        return [_mean(output.features[name]) for name in names]
+        return [_global_mean(output.features[name]) for name in names]
 
 
-def _mean(features: Tensor) -> Tensor:
+def _global_mean(features: Tensor) -> Tensor:
     """Return E f, [units], in float32 at least: over the batch of all ranks; for a map [N, C, H, W] also over space."""
     wide = features.to(torch.promote_types(features.dtype, torch.float32))
     return ranks.mean(wide.flatten(2).mean((0, 2)) if wide.ndim > 2 else wide.mean(0))

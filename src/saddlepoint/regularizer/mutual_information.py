@@ -39,10 +39,10 @@ class MutualInformation(Regularizer):
         """Return the term, a scalar.  Raises Mistake for a code that is missing in the prior or in the heads of D."""
         output = turn[self.side].output
         self.check_output(output)
-        terms = [self._nll(turn, code, output.heads[code]) for code in self.codes]
+        terms = [self._code_nll(turn, code, output.heads[code]) for code in self.codes]
         return sum(terms[1:], terms[0])
 
-    def _nll(self, turn: Turn, code: str, head: Tensor) -> Tensor:
+    def _code_nll(self, turn: Turn, code: str, head: Tensor) -> Tensor:
         if code not in turn.prior:
             raise Mistake(
                 f"mutual_information: codes: the prior has no part {code}.{did_you_mean(code, turn.prior)} It has "

@@ -88,7 +88,7 @@ class Tolerance(FileSection):
         return -inf if self.least is None else self.least, inf if self.most is None else self.most
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check_tolerance(self) -> Self:
         if self.least is None and self.most is None:
             raise section_error("it needs a least, a most, or both")
         if self.bounds[0] > self.bounds[1]:
@@ -145,7 +145,7 @@ class Headline(FileSection):
         return None if least is None else self.target - least, None if most is None else most - self.target
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check_headline(self) -> Self:
         if (self.value is None) == (self.contrast is None):
             raise section_error("write value: <arm>, or contrast: {a: <arm>, b: <arm>}, which is a minus b")
         metric = self.contract.get("metric") or metric_of(self.metric)
@@ -198,7 +198,7 @@ class Baseline(FileSection):
         return tuple(self.headline.values())
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check_baseline(self) -> Self:
         for name, headline in self.headline.items():
             headline._name = name
             if unknown := [arm for arm in headline.arms if arm not in self.arms]:

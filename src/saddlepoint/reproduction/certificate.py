@@ -66,16 +66,18 @@ def _headline_facts(verdict: HeadlineVerdict) -> dict[str, Any]:
         "published": headline.published.model_dump(exclude_unset=True),
         "tolerance": headline.allowed.model_dump(),
         "suspicious": headline.suspicious,
-        "mean": None if result is None else _finite(result.estimate.mean),
-        "std": None if result is None else _finite(result.estimate.std),
-        "n": sum(_finite(value) is not None for value in next(iter(verdict.values.values())).values()),
+        "mean": None if result is None else _finite_or_none(result.estimate.mean),
+        "std": None if result is None else _finite_or_none(result.estimate.std),
+        "n": sum(_finite_or_none(value) is not None for value in next(iter(verdict.values.values())).values()),
         "interval": ends if ends and all(map(math.isfinite, ends)) else None,
-        "distance": None if result is None else _finite(result.distance),
-        "values": {arm: {seed: _finite(v) for seed, v in values.items()} for arm, values in verdict.values.items()},
+        "distance": None if result is None else _finite_or_none(result.distance),
+        "values": {
+            arm: {seed: _finite_or_none(v) for seed, v in values.items()} for arm, values in verdict.values.items()
+        },
     }
 
 
-def _finite(value: float | None) -> float | None:
+def _finite_or_none(value: float | None) -> float | None:
     """Return None for NaN and infinity, which JSON does not have."""
     return value if value is not None and math.isfinite(value) else None
 
@@ -86,7 +88,7 @@ def _run_facts(run: RunOutcome, folder: Path) -> dict[str, Any]:
         "seed": run.seed,
         "status": run.status,
         "error": run.error,
-        "scores": {key: _finite(score.value) for key, score in run.scores.items()},
+        "scores": {key: _finite_or_none(score.value) for key, score in run.scores.items()},
         "contracts": {key: score.contract.to_dict() for key, score in run.scores.items()},
         "seconds": run.seconds,
         "reused": run.reused,

@@ -64,7 +64,7 @@ def reproduce(
     started = provenance.timestamp()
     _check_overrides(overrides, baseline)
     code, file = code_state(), git_status(baseline.path)
-    remarks = _remarks(code, file, baseline, settings.allow_dirty)
+    remarks = _certificate_remarks(code, file, baseline, settings.allow_dirty)
     certified = NO_CERTIFICATE not in remarks
     folder = Path(settings.outputs) / "reproduce" / f"{baseline.name}-{baseline.tier}"
     folder = destination.check_output_folder(folder, "outputs")
@@ -72,7 +72,7 @@ def reproduce(
     log(f"{baseline.name}, {baseline.tier}: {len(configs)} runs, {baseline.hours:g} h each expected. {baseline.claim}")
     reusable = _find_reusable(configs, code, settings.retrain, not certified, log)
     if missing := {key: config for key, config in configs.items() if key not in reusable}:
-        train_all([(_label(key), config) for key, config in missing.items()], console)
+        train_all([(_format_run_key(key), config) for key, config in missing.items()], console)
     outcomes = [run_outcome(*key, Run(folder_of_config(c)), key in reusable) for key, c in configs.items()]
     if certified:
         _check_code_unchanged(outcomes, code)
@@ -112,7 +112,7 @@ def _check_overrides(overrides: Sequence[str], baseline: Baseline) -> None:
         )
 
 
-def _remarks(code: Mapping[str, Any], file: GitStatus, baseline: Baseline, allow_dirty: bool) -> list[str]:
+def _certificate_remarks(code: Mapping[str, Any], file: GitStatus, baseline: Baseline, allow_dirty: bool) -> list[str]:
     """Return the remarks of the certificate. Raises Mistake if code or baseline differ from what is committed."""
     problems, conf = [], baseline.path.parents[1]
     # a virtual environment may lie in another repository, which does not track what is installed in it
@@ -191,17 +191,17 @@ def _find_reusable(
             problems = [problem for problem in problems if not problem.startswith("it was trained")]
         if problems and not retrain:
             raise Mistake(
-                f"{run.folder} cannot count as {_label(key)}: {'; '.join(problems[:3])}.\n"
+                f"{run.folder} cannot count as {_format_run_key(key)}: {'; '.join(problems[:3])}.\n"
                 "retrain=true moves it aside and trains again"
             )
         if problems:
-            log(f"{_label(key)}: the existing run, {problems[0]}, was moved to {run.move_aside()}")
+            log(f"{_format_run_key(key)}: the existing run, {problems[0]}, was moved to {run.move_aside()}")
         elif run.summary.get("status") in FINAL_STATUSES:
             same_code = "" if rehearsal else ", by the same code"
-            log(f"{_label(key)}: {run.summary['status']} before{same_code}")
+            log(f"{_format_run_key(key)}: {run.summary['status']} before{same_code}")
             reusable.add(key)
     return reusable
 
 
-def _label(key: RunKey) -> str:
+def _format_run_key(key: RunKey) -> str:
     return f"{key[0]} seed={key[1]}"

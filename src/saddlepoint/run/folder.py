@@ -110,7 +110,7 @@ class Run:
 
     @property
     def holder(self) -> str:
-        """The process that holds the lock, or the last that did: "process 123, since <time>"; "" if that is not known."""
+        """The process that holds the lock, or held it last, as "process 123, since <time>"; "" if unknown."""
         with contextlib.suppress(OSError):
             return self._lock_file.read_text(encoding="utf-8", errors="replace")
         return ""

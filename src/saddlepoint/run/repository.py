@@ -28,28 +28,28 @@ def git_status(path: Path) -> GitStatus:
     path = path.resolve()
     content = path.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
-    if _git(path.parent, "rev-parse", "--show-toplevel") is None:
+    if _git_output(path.parent, "rev-parse", "--show-toplevel") is None:
         return GitStatus(OUTSIDE, sha256)
-    committed = _git(path.parent, "show", f"HEAD:./{path.name}")
+    committed = _git_output(path.parent, "show", f"HEAD:./{path.name}")
     if committed is None:
         return GitStatus(UNCOMMITTED, sha256)
-    last = (_git(path.parent, "log", "-1", "--format=%H %cI", "--", path.name) or b" ").decode().split()
+    last = (_git_output(path.parent, "log", "-1", "--format=%H %cI", "--", path.name) or b" ").decode().split()
     commit, date = last if len(last) == 2 else (None, None)
     return GitStatus(COMMITTED if committed == content else EDITED, sha256, commit, date)
 
 
 def is_clean(folder: Path) -> bool:
     """Whether all files in `folder`, including new ones, are committed; True outside a repository."""
-    return not _git(folder.resolve(), "status", "--porcelain", "--untracked-files=all", "--", ".")
+    return not _git_output(folder.resolve(), "status", "--porcelain", "--untracked-files=all", "--", ".")
 
 
 def current_commit(folder: Path) -> dict[str, Any] | None:
     """Return the current git commit of `folder`, and whether files differ from it; None outside a repository."""
-    head, status = _git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain")
+    head, status = _git_output(folder, "rev-parse", "HEAD"), _git_output(folder, "status", "--porcelain")
     return None if head is None or status is None else {"commit": head.decode().strip(), "dirty": bool(status.strip())}
 
 
-def _git(folder: Path, *arguments: str) -> bytes | None:
+def _git_output(folder: Path, *arguments: str) -> bytes | None:
     """Return the output of a git command; None if it fails or git is not installed."""
     try:
         return subprocess.run(

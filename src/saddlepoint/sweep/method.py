@@ -87,8 +87,8 @@ def build_sampler(method: Method, space: Sequence[Dimension], number: int) -> Ba
     """
     if method.name == "grid":
         values = {dimension.key: list(dimension.values or ()) for dimension in space}
-        return _build("sampler", method, {"search_space": values, "seed": method.seed})
-    return _build("sampler", method, {"seed": (method.seed * GOLDEN + number) % 2**32})
+        return _build_optuna_object("sampler", method, {"search_space": values, "seed": method.seed})
+    return _build_optuna_object("sampler", method, {"seed": (method.seed * GOLDEN + number) % 2**32})
 
 
 def build_pruner(method: Method | None, images_between: int, images: int) -> BasePruner:
@@ -103,8 +103,8 @@ def build_pruner(method: Method | None, images_between: int, images: int) -> Bas
     smallest = {"min_resource": images_between} if method.name in ("halving", "hyperband") else {}
     largest = {"max_resource": images} if method.name == "hyperband" else {}
     arguments = {**smallest, **largest, **method.settings}
-    _dry_run("pruner", method, lambda changes: _build("pruner", method, {**arguments, **changes}))
-    return _build("pruner", method, arguments)
+    _dry_run("pruner", method, lambda changes: _build_optuna_object("pruner", method, {**arguments, **changes}))
+    return _build_optuna_object("pruner", method, arguments)
 
 
 def _dry_run(kind: str, method: Method, build: Callable[[Mapping[str, int]], Any]) -> None:
@@ -138,7 +138,7 @@ def _run_trials(study: optuna.Study) -> None:
         study.tell(trial, float(number))
 
 
-def _build(kind: str, method: Method, arguments: Mapping[str, Any]) -> Any:
+def _build_optuna_object(kind: str, method: Method, arguments: Mapping[str, Any]) -> Any:
     """Return Optuna's object.  Raises Mistake for an unknown setting or an invalid value."""
     import optuna
 

@@ -96,12 +96,12 @@ class Study:
             raise Mistake(
                 f"{folder} holds a study in {others[0]}: continue with that storage, or give this study a name=..."
             )
-        with self._locked(OPEN_ERRORS):
-            self.optuna_study = self._open(pruner)
+        with self._study_lock(OPEN_ERRORS):
+            self.optuna_study = self._open_or_create(pruner)
             self._check_same_search()
             self.optuna_study.get_trials(deepcopy=False)  # a damaged row raises an error here
 
-    def _open(self, pruner: BasePruner) -> optuna.Study:
+    def _open_or_create(self, pruner: BasePruner) -> optuna.Study:
         """Open Optuna's study, or create it.  Raises Mistake if the file holds one with another name."""
         name, storage = self.plan.name, _open_storage(self.path)
         if others := set(optuna.get_all_study_names(storage)) - {name}:
@@ -130,14 +130,14 @@ class Study:
 
     def claim_trial(self) -> ClaimedTrial | None:
         """Return a trial to run: one that was lost with its process, else a new one; None if there is none to start."""
-        with self._locked():
+        with self._study_lock():
             trials = self.optuna_study.get_trials(deepcopy=False)
             for frozen in trials:
                 if frozen.state == TrialState.RUNNING and (lock := self._lock_trial(frozen.number)) is not None:
                     # the trial may have ended after the study was read and before its lock was acquired
                     if self.optuna_study._storage.get_trial(frozen._trial_id).state == TrialState.RUNNING:
                         self._set_sampler(frozen.number)
-                        return self._propose(optuna.Trial(self.optuna_study, frozen._trial_id), lock)
+                        return self._propose_values(optuna.Trial(self.optuna_study, frozen._trial_id), lock)
                     lock.release()
             if len(trials) >= self.plan.n_trials:
                 return None
@@ -145,12 +145,12 @@ class Study:
             trial = self.optuna_study.ask()
             lock = self._lock_trial(trial.number)
             assert lock is not None, "no other process can hold a trial that was created under the study's lock"
-            return self._propose(trial, lock)
+            return self._propose_values(trial, lock)
 
     def _set_sampler(self, number: int) -> None:
         self.optuna_study.sampler = build_sampler(self.plan.sampler, self.plan.space, number)
 
-    def _propose(self, trial: optuna.Trial, lock: FileLock) -> ClaimedTrial:
+    def _propose_values(self, trial: optuna.Trial, lock: FileLock) -> ClaimedTrial:
         """Propose the values that the trial does not have yet."""
         for dimension in self.plan.space:
             trial._suggest(dimension.key, dimension.distribution)
@@ -195,7 +195,7 @@ class Study:
         return RUNNING not in states and len(states) >= self.plan.n_trials
 
     @contextmanager
-    def _locked(self, errors: tuple[type[Exception], ...] = STORAGE_ERRORS) -> Iterator[None]:
+    def _study_lock(self, errors: tuple[type[Exception], ...] = STORAGE_ERRORS) -> Iterator[None]:
         """Hold the study's lock, so that no other process claims a trial."""
         lock = FileLock(self.folder / ".study.lock")
         try:

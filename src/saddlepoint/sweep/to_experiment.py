@@ -27,7 +27,7 @@ def write_experiment(
 
     Raises Mistake if yaml cannot express it, because a key was removed.
     """
-    choices = _choices(config)
+    choices = _changed_options(config)
     user_folder = catalogue.resolve_config_dir(config_dir)
     groups, _ = split_overrides(
         parse_overrides([_group_override(group, names) for group, names in choices.items()]), user_folder
@@ -39,7 +39,7 @@ def write_experiment(
     plain = {key: value for key, value in plain.items() if key not in OMITTED_KEYS}
     ordered = sorted(choices.items(), key=lambda choice: "@" not in choice[0])  # Hydra requires overrides last
     defaults = [{f"/{group}" if "@" in group else f"override /{group}": names} for group, names in ordered]
-    body = {"defaults": defaults, **_changes(base_plain, plain)}
+    body = {"defaults": defaults, **_changed_values(base_plain, plain)}
     body = {key: value for key, value in body.items() if value}
     path = folder / "experiment" / f"{name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def write_experiment(
     return path
 
 
-def _choices(config: DictConfig) -> dict[str, Any]:
+def _changed_options(config: DictConfig) -> dict[str, Any]:
     """Return the name, or names, by group or group@key, for each choice that differs from the default."""
     default = catalogue.default_options()
     choices = OmegaConf.to_container(config.choice)
@@ -72,7 +72,7 @@ def _group_override(group: str, names: Any) -> str:
     return f"+{group}={value}" if "@" in group else f"{group}={value}"
 
 
-def _changes(base: Mapping[Any, Any], plain: Mapping[Any, Any]) -> dict[Any, Any]:
+def _changed_values(base: Mapping[Any, Any], plain: Mapping[Any, Any]) -> dict[Any, Any]:
     """Return the keys of `plain` whose values differ from those of `base`, nested."""
     changes = OmegaConf.create()
     for key, (_, value) in nested_difference(base, plain).items():

@@ -71,9 +71,9 @@ class TrialProcess:
         self._process: JobProcess | None = None
         self._stopped = False
         self._journal: tuple[int, Sequence[dict[str, Any]]] = (-1, ())  # its size when it was read, and its events
-        self._start()
+        self._start_process()
 
-    def _start(self) -> None:
+    def _start_process(self) -> None:
         """Start the process, unless the run is over or another process trains it."""
         self.job = build_job(self.label, self.config)
         self.run = self.job.run
@@ -86,7 +86,7 @@ class TrialProcess:
         The images are the multiple of the period at which the score was due.
         """
         curve = {}
-        for event in self._events():
+        for event in self._journal_events():
             key = self.metric.find_score_key(event)
             if key is not None and self.images_between <= event["images"] < self.job.images:
                 curve[event["images"] // self.images_between * self.images_between] = float(event[key])
@@ -102,14 +102,14 @@ class TrialProcess:
             if self._stopped:
                 return AttemptResult(reason="stopped")
             if not self.run.in_use:
-                self._start()  # unless that process has finished the run
+                self._start_process()  # unless that process has finished the run
             return None
         if self.job.state in (DONE_BEFORE, FINISHED):
             return self._final_score()
         return AttemptResult(reason=self.job.last_message)
 
     def _final_score(self) -> AttemptResult:
-        events = [event for event in self._events() if event["images"] >= self.job.images]
+        events = [event for event in self._journal_events() if event["images"] >= self.job.images]
         scores = [float(event[key]) for event in events if (key := self.metric.find_score_key(event)) is not None]
         if scores:
             return AttemptResult(scores[-1])
@@ -117,7 +117,7 @@ class TrialProcess:
         others = dict.fromkeys(key for event in events for key in event if key.rpartition("_")[2] in splits)
         return AttemptResult(other_scores=list(others))
 
-    def _events(self) -> Sequence[dict[str, Any]]:
+    def _journal_events(self) -> Sequence[dict[str, Any]]:
         """Return the journal's events; the file is read again only if its size has changed."""
         size = self.run.metrics.stat().st_size if self.run.metrics.exists() else 0
         if size != self._journal[0]:

@@ -40,7 +40,7 @@ class TrialTable(LiveTable):
             ("trial", RIGHT_ALIGNED), *((Text(title), {"overflow": "fold"}) for title in titles),
             (plan.metric.name, RIGHT_ALIGNED), ("state", {"justify": "right"}), ("took", RIGHT_ALIGNED),
         ]  # fmt: skip
-        rows = ((self._cells(trial), STYLES[trial.state]) for trial in self._shown_trials())
+        rows = ((self._row_cells(trial), STYLES[trial.state]) for trial in self._shown_trials())
         return build_table(Text(headline), columns, rows)
 
     def _shown_trials(self) -> list[TrialRecord]:
@@ -49,7 +49,7 @@ class TrialTable(LiveTable):
         best = [self.best] if self.best else []
         return [*running, *best, *ended[: max(3, ROWS - len(running))]]
 
-    def _cells(self, trial: TrialRecord) -> list[Text]:
+    def _row_cells(self, trial: TrialRecord) -> list[Text]:
         last_score = max(trial.curve.items(), default=None)
         value = format_param(trial.value) if trial.value is not None else ""
         seconds = trial.seconds

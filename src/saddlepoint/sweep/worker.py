@@ -35,7 +35,7 @@ class Attempt(Protocol):
     def poll(self) -> AttemptResult | None:
         """Return the result, or None while it runs."""
 
-    def stop(self) -> None:
+    def request_stop(self) -> None:
         """Request its end; `poll` returns a result when it has ended."""
 
 
@@ -61,7 +61,7 @@ class RunningTrial:
     def poll(self) -> bool:
         """Take the next step; return whether the trial has ended, or has stopped and been released."""
         if not self._stopped:
-            if (state := self._step()) is not None:
+            if (state := self._advance()) is not None:
                 self.on_end(state)
             return state is not None
         if self.attempt is not None and self.attempt.poll() is None:
@@ -73,36 +73,36 @@ class RunningTrial:
         """Stop the current attempt, without ending the trial."""
         self._stopped = True
         if self.attempt is not None:
-            self.attempt.stop()
+            self.attempt.request_stop()
 
-    def _step(self) -> str | None:
+    def _advance(self) -> str | None:
         """Start a seed, report scores, or record a result; return the trial's state when it has ended."""
         if self.attempt is None:
             if self.pruned:  # its process was lost after the pruner had stopped it
-                return self._end(PRUNED, reason="pruned")
+                return self._end_trial(PRUNED, reason="pruned")
             try:
-                self.attempt = self.start(self.claimed.number, self.claimed.params, self._seed, self.slot)
+                self.attempt = self.start(self.claimed.number, self.claimed.params, self._current_seed, self.slot)
             except Mistake as mistake:  # these values are incompatible; those of other trials may not be
-                return self._end(FAILED, reason=str(mistake).splitlines()[0])
+                return self._end_trial(FAILED, reason=str(mistake).splitlines()[0])
         if not self.values and not self.pruned:
             self._report_scores(self.attempt)
         if (result := self.attempt.poll()) is None:
             return None
         if self.pruned:
-            return self._end(PRUNED, reason="pruned")
+            return self._end_trial(PRUNED, reason="pruned")
         if result.other_scores is not None:
             return self._end_without_score(result.other_scores)
         if result.value is None or not isfinite(result.value):
-            seed = f"seed {self._seed}: " if len(self.study.plan.seeds) > 1 else ""
-            return self._end(FAILED, reason=seed + (result.reason or f"its score is {result.value}"))
+            seed = f"seed {self._current_seed}: " if len(self.study.plan.seeds) > 1 else ""
+            return self._end_trial(FAILED, reason=seed + (result.reason or f"its score is {result.value}"))
         self.values.append(result.value)
         self.attempt = None
         if len(self.values) < len(self.study.plan.seeds):
             return None
-        return self._end(FINISHED, fsum(self.values) / len(self.values))
+        return self._end_trial(FINISHED, fsum(self.values) / len(self.values))
 
     @property
-    def _seed(self) -> int:
+    def _current_seed(self) -> int:
         return self.study.plan.seeds[len(self.values)]
 
     def _report_scores(self, attempt: Attempt) -> None:
@@ -112,7 +112,7 @@ class RunningTrial:
                 self._reported.add(images)
                 if self.study.report_score(self.claimed, images, value):
                     self.pruned = True
-                    attempt.stop()
+                    attempt.request_stop()
                     return
 
     def _end_without_score(self, other_scores: Sequence[str]) -> str:
@@ -120,7 +120,7 @@ class RunningTrial:
         name = self.study.plan.metric.name
         available = f"it has {', '.join(other_scores)}" if other_scores else "it has no scores"
         was_measured = any(trial.state in (FINISHED, PRUNED) for trial in self.study.trial_records())
-        self._end(FAILED, reason=f"no score {name} on the validation split; {available}")
+        self._end_trial(FAILED, reason=f"no score {name} on the validation split; {available}")
         if was_measured:
             return FAILED
         raise Mistake(
@@ -128,7 +128,7 @@ class RunningTrial:
             "The first metric of metric=[...] is measured there, or every metric with evaluation.split=validation"
         )
 
-    def _end(self, state: str, value: float | None = None, reason: str = "") -> str:
+    def _end_trial(self, state: str, value: float | None = None, reason: str = "") -> str:
         seconds = round(time.monotonic() - self._started_at, 2)
         details: dict[str, Any] = {"seconds": seconds, "values": list(self.values)}
         self.study.end_trial(self.claimed, state, value, **details, **({"reason": reason} if reason else {}))

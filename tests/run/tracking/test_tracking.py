@@ -213,7 +213,7 @@ def inject_fault(server: Server, monkeypatch: pytest.MonkeyPatch, fault: str) ->
     """Make `fault` happen at the row of 640 images, once W&B has started the run."""
     from saddlepoint.run.tracking.tracker import Tracker
 
-    log, begin, has_started = Tracker._log, Tracker._start_run, threading.Event()
+    log, begin, has_started = Tracker._log_row, Tracker._start_run, threading.Event()
 
     def _start_run(tracker: Tracker, *args: Any) -> None:
         begin(tracker, *args)

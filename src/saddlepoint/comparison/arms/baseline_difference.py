@@ -62,16 +62,18 @@ def compare_with_baseline(comparison: Comparison) -> dict[str, BaselineDifferenc
     """Test each other arm against the baseline; by the name of the arm."""
     p = {arm.name: permutation_p(*_tested_numbers(arm, comparison.baseline)) for arm in comparison.other_arms}
     holm_p = holm_p_values(p)
-    return {arm.name: _difference(comparison, arm, p[arm.name], holm_p[arm.name]) for arm in comparison.other_arms}
+    return {
+        arm.name: _build_difference(comparison, arm, p[arm.name], holm_p[arm.name]) for arm in comparison.other_arms
+    }
 
 
-def _difference(comparison: Comparison, arm: Arm, p: float, holm_p: float) -> BaselineDifference:
+def _build_difference(comparison: Comparison, arm: Arm, p: float, holm_p: float) -> BaselineDifference:
     base, level, family = comparison.baseline, comparison.options.level, len(comparison.other_arms)
     a, b = arm.values, base.values
     least_p = smallest_p(len(a), len(b))
     uses_ranks = arm.has_imputed or base.has_imputed
     measurable = not uses_ranks and (has_spread(a) or has_spread(b))
-    least, interval = _detectable(a, b, bonferroni_level(level, family)) if measurable else (None, None)
+    least, interval = _detectable_difference(a, b, bonferroni_level(level, family)) if measurable else (None, None)
     has_g = measurable and min(len(a), len(b)) > 1
     tested_a, tested_b = _tested_numbers(arm, base)
     return BaselineDifference(
@@ -91,10 +93,10 @@ def _difference(comparison: Comparison, arm: Arm, p: float, holm_p: float) -> Ba
 
 def _tested_numbers(arm: Arm, base: Arm) -> tuple[Sequence[float], Sequence[float]]:
     """Return the values of both arms or, if one is imputed, their ranks; 1 is the lowest."""
-    return _ranks(arm.values, base.values) if arm.has_imputed or base.has_imputed else (arm.values, base.values)
+    return _joint_ranks(arm.values, base.values) if arm.has_imputed or base.has_imputed else (arm.values, base.values)
 
 
-def _ranks(a: Sequence[float], b: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+def _joint_ranks(a: Sequence[float], b: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
     ranks = rankdata([*a, *b]).tolist()
     return ranks[: len(a)], ranks[len(a) :]
 
@@ -104,7 +106,9 @@ def _with_seed_count(verdict: str, a: Sequence[float], b: Sequence[float]) -> st
     return verdict.replace("n seeds", f"{n} seed{'s' * (n != '1')}", 1) if verdict == TOO_FEW_SEEDS else verdict
 
 
-def _detectable(a: Sequence[float], b: Sequence[float], level: float) -> tuple[float | None, Interval | None]:
+def _detectable_difference(
+    a: Sequence[float], b: Sequence[float], level: float
+) -> tuple[float | None, Interval | None]:
     """Return the difference that is detectable with power 0.8, and its interval over that of the pooled std."""
     freedom = len(a) + len(b) - 2
     if freedom < 1:
@@ -122,6 +126,6 @@ def _paired_test(arm: Arm, base: Arm) -> PairedTest | None:
         return None
     a, b = zip(*pairs, strict=True)
     if arm.has_imputed or base.has_imputed:
-        a, b = _ranks(a, b)
+        a, b = _joint_ranks(a, b)
     p = sign_flip_p([x - y for x, y in zip(a, b, strict=True)])
     return PairedTest(len(pairs), p, smallest_sign_flip_p(len(pairs)), correlation(a, b))

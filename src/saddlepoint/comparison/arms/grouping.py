@@ -24,7 +24,9 @@ def varying_keys(records: Sequence[Record]) -> list[str]:
     """
     if any(record.is_imported for record in records):
         return [*varying_keys([record for record in records if not record.is_imported]), "imported"]
-    groups = [key for key in _groups(records) if _differ([get_setting(record, key) for record in records])]
+    groups = [
+        key for key in _training_groups(records) if _any_differs([get_setting(record, key) for record in records])
+    ]
     # a bundle is a name for several overrides and has no place in the config
     bundles = [key for key in groups if "@" not in key and all(key not in record.config.full for record in records)]
     groups = [key for key in groups if key in bundles or not _follows_from(records, key, bundles)]
@@ -50,14 +52,14 @@ def unnamed_differences(records: Sequence[Record], by: Sequence[str]) -> list[st
     Imports are left out: their training is unknown.
     """
     trained = [record for record in records if not record.is_imported]
-    return [key for key in differing_keys(trained) if not any(_covers(group, key) for group in by)]
+    return [key for key in differing_keys(trained) if not any(_is_key_of_group(group, key) for group in by)]
 
 
 def differing_keys(records: Sequence[Record]) -> list[str]:
     """Return the dotted keys in which the trainings of these runs differ, in the order of their configs."""
     configs = list({id(record.config): record.config.training_values for record in records}.values())
     keys = dict.fromkeys(key for config in configs for key in config)
-    return [key for key in keys if _differ([config.get(key, NOT_SET) for config in configs])]
+    return [key for key in keys if _any_differs([config.get(key, NOT_SET) for config in configs])]
 
 
 def group_runs(records: Sequence[Record], by: Sequence[str], over: Sequence[str] = ()) -> list[Arm]:
@@ -106,9 +108,12 @@ def check_key(records: Sequence[Record], key: str) -> None:
         raise Mistake("by=seed: runs of one arm differ in their seed; name another key")
     if inner := next((value for value in values if isinstance(value, dict) and value), None):
         raise Mistake(f"by={key}: {key} holds {', '.join(map(str, inner))}; name one, {key}.{next(iter(inner))}")
-    if all(isinstance(value, str) and value == NOT_SET for value in values) and key not in _groups(records):
-        known = {**_groups(records), **{leaf: None for record in records for leaf in record.config.training_values}}
-        hint = did_you_mean(key, known) or f" Config groups: {', '.join(_groups(records))}"
+    if all(isinstance(value, str) and value == NOT_SET for value in values) and key not in _training_groups(records):
+        known = {
+            **_training_groups(records),
+            **{leaf: None for record in records for leaf in record.config.training_values},
+        }
+        hint = did_you_mean(key, known) or f" Config groups: {', '.join(_training_groups(records))}"
         raise Mistake(f"by={key}: no run has such a config group or key.{hint}")
 
 
@@ -130,20 +135,20 @@ def _name_of(record: Record, keys: Sequence[str]) -> str:
     return format_settings({key: get_setting(record, key) for key in keys})
 
 
-def _groups(records: Sequence[Record]) -> dict[str, None]:
+def _training_groups(records: Sequence[Record]) -> dict[str, None]:
     """Return the config groups in which some run has an option that affects its training."""
     choices = {id(record.config): record.config.choices for record in records}.values()
     groups = (str(group) for options in choices for group in options)
     return dict.fromkeys(group for group in groups if group.partition("@")[0] not in NON_TRAINING_KEYS)
 
 
-def _covers(group: str, key: str) -> bool:
+def _is_key_of_group(group: str, key: str) -> bool:
     """Whether a dotted key is one that the option of a group sets."""
     package = group.partition("@")[2] or group
     return key == package or key.startswith(f"{package}.")
 
 
-def _differ(values: Sequence[Any]) -> bool:
+def _any_differs(values: Sequence[Any]) -> bool:
     return any(not is_same(values[0], value) for value in values[1:])
 
 
@@ -156,7 +161,7 @@ def _single_group_message(records: Sequence[Record], by: Sequence[str]) -> str:
 
 def _check_equal_settings(name: str, members: Sequence[Record], by: Sequence[str], over: Sequence[str]) -> None:
     """Raise Mistake if runs of one arm differ in a key that `over` does not cover."""
-    keys = [key for key in differing_keys(members) if not any(_covers(group, key) for group in over)]
+    keys = [key for key in differing_keys(members) if not any(_is_key_of_group(group, key) for group in over)]
     if not keys:
         return
     key, first = keys[0], members[0]

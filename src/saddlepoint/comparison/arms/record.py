@@ -103,7 +103,9 @@ def load_records(runs: str | Path | Sequence[str | Path]) -> RunCollection:
     folders = list(dict.fromkeys(folder for pattern in patterns for folder in _find_runs(pattern)))
     cache: dict[str, Config] = {}
     records = tuple(_load_record(folder, cache) for folder in folders)
-    planned = (name for pattern in patterns for path in _matches(pattern) for name in layout.find_planned_names(path))
+    planned = (
+        name for pattern in patterns for path in _matching_paths(pattern) for name in layout.find_planned_names(path)
+    )
     names = list(dict.fromkeys([*(folder.parent for folder in folders), *planned]))
     moved_aside = tuple(path for name in names for path in layout.find_moved_aside(name))
     return RunCollection(
@@ -118,7 +120,7 @@ def load_record(folder: str | Path) -> Record:
     return _load_record(Path(folder), {})
 
 
-def _matches(pattern: str) -> list[Path]:
+def _matching_paths(pattern: str) -> list[Path]:
     """Return the path itself if it exists, so that a name may hold brackets, else what the glob matches."""
     literal = Path(pattern).expanduser()
     return [literal] if literal.exists() else [Path(p) for p in sorted(glob(str(literal), recursive=True))]
@@ -126,7 +128,7 @@ def _matches(pattern: str) -> list[Path]:
 
 def _find_runs(pattern: str) -> list[Path]:
     """Return the run folders that match a pattern; those of one name by seed."""
-    matches = _matches(pattern)
+    matches = _matching_paths(pattern)
     folders = [folder for path in matches for folder in layout.find_runs(path)]
     if not folders:
         result = f"{len(matches)} matched, and none holds a run" if matches else "nothing is there"

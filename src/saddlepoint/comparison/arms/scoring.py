@@ -69,27 +69,27 @@ def score_run(
 ) -> ScoredRun:
     """Return the run with its scores; `value` is the final score, nan if there is none, until failures are scored."""
     rows, _ = record.journal
-    curve = _curve(rows, primary.key)
-    final = _value(record.final_scores.get(primary.key)) if record.status == FINISHED else None
+    curve = _score_curve(rows, primary.key)
+    final = _score_value(record.final_scores.get(primary.key)) if record.status == FINISHED else None
     reached = _first_event(rows, primary, reach)
     summary = record.summary
     return ScoredRun(
         folder=record.folder,
         seed=record.seed,
-        outcome=_outcome(record.status, final),
+        outcome=_run_outcome(record.status, final),
         value=math.nan if final is None else final,
         final=final,
         untrained=next((score for images, score in curve if images == 0), None),
-        best=_finite(((summary.get("best") or {}).get(primary.key) or {}).get("value")),
-        area=_area(curve) if record.status == FINISHED else None,
+        best=_finite_or_none(((summary.get("best") or {}).get(primary.key) or {}).get("value")),
+        area=_curve_mean(curve) if record.status == FINISHED else None,
         curve=curve,
-        noise=_noise(record, primary.key),
+        noise=_last_sampling_std(record, primary.key),
         images=None if record.is_imported else int(summary.get("images") or 0),
         seconds=float(summary.get("seconds") or (rows[-1].get("seconds", 0.0) if rows else 0.0)),
         accelerator_hours=_accelerator_hours(record),
-        peak_memory_mib=_finite(summary.get("peak_memory_mib")),
+        peak_memory_mib=_finite_or_none(summary.get("peak_memory_mib")),
         images_to_reach=int(reached["images"]) if reached else None,
-        seconds_to_reach=_finite(reached.get("seconds")) if reached else None,
+        seconds_to_reach=_finite_or_none(reached.get("seconds")) if reached else None,
         selection_score=_selection_score(summary.get("chosen_by")),
         grid=next(reversed(files_by_images(record.folder / "samples", ".png").values()), None),
         other_scores={} if final is None else {key: float(record.final_scores[key]["value"]) for key in other_keys},
@@ -99,13 +99,13 @@ def score_run(
 def _first_event(rows: Sequence[Event], primary: PrimaryScore, reach: float | None) -> Event | None:
     """Return the first event whose score is as good as `reach`; None if there is none or `reach` is None."""
     for row in rows if reach is not None else ():
-        score = _finite(row.get(primary.key))
+        score = _finite_or_none(row.get(primary.key))
         if score is not None and worst_score(score, reach, higher_is_better=primary.higher_is_better) == reach:
             return row
     return None
 
 
-def _outcome(status: str, final: float | None) -> str:
+def _run_outcome(status: str, final: float | None) -> str:
     """Return the outcome by the run's own record; a run that finished without a value has collapsed."""
     if status == DIVERGED or (final is not None and not math.isfinite(final)):
         return DIVERGED
@@ -116,18 +116,18 @@ def _outcome(status: str, final: float | None) -> str:
 
 def _selection_score(plain: Mapping[str, Any] | None) -> Score | None:
     """Return the score that selected the best checkpoint; None if there is none or its contract is missing."""
-    if _value(plain) is None or "contract" not in (plain or {}):
+    if _score_value(plain) is None or "contract" not in (plain or {}):
         return None
     return Score.from_dict({"std": None, **(plain or {})})
 
 
-def _curve(rows: Sequence[Event], key: str) -> Curve:
+def _score_curve(rows: Sequence[Event], key: str) -> Curve:
     """Return the finite scores along the run, images ascending; the last event at each image count wins."""
-    points = {row["images"]: float(row[key]) for row in rows if _finite(row.get(key)) is not None}
+    points = {row["images"]: float(row[key]) for row in rows if _finite_or_none(row.get(key)) is not None}
     return tuple(sorted(points.items()))
 
 
-def _area(curve: Curve) -> float | None:
+def _curve_mean(curve: Curve) -> float | None:
     """Return the mean of the score over images, by the trapezium rule."""
     if len(curve) < 2:
         return None
@@ -135,10 +135,10 @@ def _area(curve: Curve) -> float | None:
     return float(np.trapezoid(scores, images) / (images[-1] - images[0]))
 
 
-def _noise(record: Record, key: str) -> float | None:
+def _last_sampling_std(record: Record, key: str) -> float | None:
     """Return the last measured standard deviation over fresh samples of one generator."""
     measured = [row["uncertainty"][key] for row in record.evaluations if key in row.get("uncertainty", {})]
-    return _finite(measured[-1].get("generations")) if measured else None
+    return _finite_or_none(measured[-1].get("generations")) if measured else None
 
 
 def _accelerator_hours(record: Record) -> float:
@@ -151,10 +151,10 @@ def _accelerator_hours(record: Record) -> float:
     return float(record.summary.get("seconds") or 0.0) / 3600 * count
 
 
-def _value(score: Mapping[str, Any] | None) -> float | None:
+def _score_value(score: Mapping[str, Any] | None) -> float | None:
     value = None if score is None else score.get("value")
     return float(value) if isinstance(value, int | float) else None
 
 
-def _finite(value: Any) -> float | None:
+def _finite_or_none(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

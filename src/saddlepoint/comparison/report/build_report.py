@@ -56,7 +56,7 @@ def build_report(comparison: Comparison, rows: Sequence[ArmRow], arguments: Mapp
         title=f"{comparison.primary.key} by {', '.join(comparison.by)}",
         overview=overview_sentences(comparison),
         sheets=tuple(sheets),
-        pictures=tuple(_pictures(short, rows, effects)),
+        pictures=tuple(_draw_pictures(short, rows, effects)),
         differences=differences_sheet(comparison),
         details={
             "contract": comparison.primary.contract.to_dict(),
@@ -126,7 +126,7 @@ def _to_records(sheet: Sheet) -> list[dict[str, Any]]:
     ]
 
 
-def _pictures(comparison: Comparison, rows: Sequence[ArmRow], effects: Sequence[Effect]) -> Iterator[Picture]:
+def _draw_pictures(comparison: Comparison, rows: Sequence[ArmRow], effects: Sequence[Effect]) -> Iterator[Picture]:
     arms = plotted_arms(comparison)
     key, lower = comparison.primary.key, not comparison.primary.higher_is_better
     subset = f" The baseline and the best of {len(comparison.arms)} arms." if len(arms) < len(comparison.arms) else ""

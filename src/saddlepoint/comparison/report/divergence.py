@@ -34,11 +34,11 @@ class Divergence:
 
 def find_divergence(a: Record, b: Record) -> Divergence:
     """Return the first point at which a value that both curves have differs, bit for bit; nan equals nan."""
-    curve_a, curve_b = _curve(a), _curve(b)
+    curve_a, curve_b = _all_curves(a), _all_curves(b)
     common = sorted(curve_a.keys() & curve_b.keys())
     for i, images in enumerate(common):
         values_a, values_b = curve_a[images], curve_b[images]
-        keys = [key for key in values_a if key in values_b and not _equal(values_a[key], values_b[key])]
+        keys = [key for key in values_a if key in values_b and not _equal_or_nan(values_a[key], values_b[key])]
         if keys:
             return Divergence(len(common), i, images, keys[0], values_a[keys[0]], values_b[keys[0]], keys=len(keys))
     return Divergence(len(common), len(common))
@@ -46,7 +46,7 @@ def find_divergence(a: Record, b: Record) -> Divergence:
 
 def run_differences(a: Record, b: Record) -> list[tuple[str, str, Any, Any]]:
     """Return the differences of config, data, environment, commit and end, as (part, key, value in a, value in b)."""
-    parts_a, parts_b = _parts(a), _parts(b)
+    parts_a, parts_b = _compared_parts(a), _compared_parts(b)
     return [
         (part, key, NOT_SET if x is NO_VALUE else x, NOT_SET if y is NO_VALUE else y)
         for part in PARTS
@@ -83,14 +83,14 @@ def describe_divergence(a: Record, b: Record, divergence: Divergence) -> list[st
             f"b{more}."
         )
     for name, record, other in (("a", a, b), ("b", b, a)):
-        if extra := sorted(_curve(record).keys() - _curve(other).keys()):
+        if extra := sorted(_all_curves(record).keys() - _all_curves(other).keys()):
             sentences.append(f"{len(extra)} points are only in {name}, from {extra[0]:,} images on.")
         if unreadable := record.journal[1]:
             sentences.append(f"{record.folder}/metrics.jsonl: {unreadable} unreadable lines were skipped.")
     return sentences
 
 
-def _curve(record: Record) -> dict[int, dict[str, float]]:
+def _all_curves(record: Record) -> dict[int, dict[str, float]]:
     """Return, by images, every value of the curve; events at the same images are merged."""
     curve: dict[int, dict[str, float]] = {}
     for row in record.journal[0]:
@@ -99,7 +99,7 @@ def _curve(record: Record) -> dict[int, dict[str, float]]:
     return curve
 
 
-def _parts(record: Record) -> dict[str, Mapping[str, Any]]:
+def _compared_parts(record: Record) -> dict[str, Mapping[str, Any]]:
     provenance, summary = record.provenance, record.summary
     return {
         "config": {"seed": record.seed, **record.config.full},
@@ -110,5 +110,5 @@ def _parts(record: Record) -> dict[str, Mapping[str, Any]]:
     }
 
 
-def _equal(x: float, y: float) -> bool:
+def _equal_or_nan(x: float, y: float) -> bool:
     return x == y or (math.isnan(x) and math.isnan(y))

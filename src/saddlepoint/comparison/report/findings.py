@@ -27,7 +27,7 @@ def arm_findings(comparison: Comparison, rows: Sequence[ArmRow]) -> tuple[str, .
     sign = -1 if comparison.primary.higher_is_better else 1
     order = {BETTER: 0, UNSHOWN: 1, TOO_FEW: 1, WORSE: 2}
     tested.sort(key=lambda item: (order[relation_to_baseline(comparison, item[1])], sign * item[2]))
-    return tuple(_sentence(comparison, row, difference, base) for row, difference, _ in tested)
+    return tuple(_finding_sentence(comparison, row, difference, base) for row, difference, _ in tested)
 
 
 def effect_findings(comparison: Comparison, effects: Sequence[Effect]) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ def relation_to_baseline(comparison: Comparison, difference: BaselineDifference)
     return UNSHOWN if difference.verdict == NOT_SHOWN else TOO_FEW
 
 
-def _sentence(comparison: Comparison, row: ArmRow, difference: BaselineDifference, base: ArmRow) -> str:
+def _finding_sentence(comparison: Comparison, row: ArmRow, difference: BaselineDifference, base: ArmRow) -> str:
     use_median = difference.uses_ranks
     values = (number_cell(side.median if use_median or not side.estimate else side.estimate.mean).text
               for side in (row, base))  # fmt: skip

@@ -16,8 +16,8 @@ def overview_sentences(comparison: Comparison) -> tuple[str, ...]:
     text = render_template(
         "comparison/report/overview.md.j2",
         comparison=comparison,
-        outcomes=_outcomes(comparison),
-        failure=partial(_failure, comparison),
+        outcomes=_count_outcomes(comparison),
+        failure=partial(_describe_failure, comparison),
         failure_value=partial(_failure_value, comparison),
         short=[record for record in finished if (record.summary.get("images") or 0) < (record.target_images or 0)],
         single=[arm for arm in comparison.arms if len(arm.values) == 1],
@@ -27,14 +27,14 @@ def overview_sentences(comparison: Comparison) -> tuple[str, ...]:
     return tuple(line for line in text.split("\n") if line)
 
 
-def _outcomes(comparison: Comparison) -> str:
+def _count_outcomes(comparison: Comparison) -> str:
     """Return the number of runs by outcome: "11 finished, 1 diverged"."""
     counts = {FINISHED: 0} | Counter(run.outcome for arm in comparison.arms for run in arm.runs)
     running = {"under way": len(comparison.running)} if comparison.running else {}
     return ", ".join(f"{k} {outcome}" for outcome, k in (counts | running).items())
 
 
-def _failure(comparison: Comparison, run: ScoredRun) -> str:
+def _describe_failure(comparison: Comparison, run: ScoredRun) -> str:
     """Return how a run failed, with status and error from its record."""
     record = next(record for record in comparison.records if record.folder == run.folder)
     status = record.status if record.status not in (run.outcome, FINISHED) else ""

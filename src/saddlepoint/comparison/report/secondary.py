@@ -32,7 +32,7 @@ def _along_run_sheet(comparison: Comparison) -> Sheet:
         "arm": [Cell(arm.name) for arm in arms],
         "best of run": [_mean_cell(*_best_scores(arm)) for arm in arms],
         "final": [_mean_cell(arm.values, arm.has_imputed) for arm in arms],
-        "area under the curve": [_mean_cell(*_areas(arm, comparison)) for arm in arms],
+        "area under the curve": [_mean_cell(*_run_areas(arm, comparison)) for arm in arms],
     }
     notes = [
         "Means and t-intervals. Best of run: the checkpoint was selected by a score on other reals and other samples, "
@@ -58,7 +58,7 @@ def _best_scores(arm: Arm) -> tuple[list[float], bool]:
     return values, any(run.is_imputed and run.best is None for run in arm.runs)
 
 
-def _areas(arm: Arm, comparison: Comparison) -> tuple[list[float], bool]:
+def _run_areas(arm: Arm, comparison: Comparison) -> tuple[list[float], bool]:
     """Return the known areas of the runs, and whether one is imputed: a failed run counts the floor, or worse."""
     higher, floor = comparison.primary.higher_is_better, comparison.failure_floor
     infinite = -math.inf if higher else math.inf
@@ -116,9 +116,9 @@ def cost_sheet(comparison: Comparison) -> Sheet:
     memory = [[run.peak_memory_mib for run in arm.runs if run.peak_memory_mib is not None] for arm in arms]
     columns = {
         "arm": [Cell(arm.name) for arm in arms],
-        "images": [number_cell(_median(values), 12) for values in images],
-        "seconds": [number_cell(_median([run.seconds for run in arm.runs])) for arm in arms],
-        "images/s": [number_cell(_median(values)) for values in speeds],
+        "images": [number_cell(_median_or_none(values), 12) for values in images],
+        "seconds": [number_cell(_median_or_none([run.seconds for run in arm.runs])) for arm in arms],
+        "images/s": [number_cell(_median_or_none(values)) for values in speeds],
         "accelerator hours": [number_cell(sum(run.accelerator_hours for run in arm.runs)) for arm in arms],
         "peak memory, MiB": [number_cell(max(values, default=None)) for values in memory],
     }
@@ -188,5 +188,5 @@ def _mean_cell(values: Sequence[float], imputed: bool = False) -> Cell:
     return mean_cell(mean_estimate(values, imputed)) if values else EMPTY
 
 
-def _median(values: Sequence[float]) -> float | None:
+def _median_or_none(values: Sequence[float]) -> float | None:
     return float(np.median(values)) if values else None

@@ -59,13 +59,13 @@ def arm_rows(comparison: Comparison) -> list[ArmRow]:
     rows = []
     for arm in comparison.arms:
         n_imputed = sum(run.is_imputed for run in arm.runs)
-        rows.append(_row(arm, arm.values, n_imputed, rank=ranks[arm.name], difference=differences.get(arm.name)))
+        rows.append(_arm_row(arm, arm.values, n_imputed, rank=ranks[arm.name], difference=differences.get(arm.name)))
         if arm.failures:
-            rows.append(_row(arm, arm.surviving_values, survivors_only=True))
+            rows.append(_arm_row(arm, arm.surviving_values, survivors_only=True))
     return rows
 
 
-def _row(arm: Arm, values: Sequence[float], n_imputed: int = 0, **more: Any) -> ArmRow:
+def _arm_row(arm: Arm, values: Sequence[float], n_imputed: int = 0, **more: Any) -> ArmRow:
     resample = len(values) >= MIN_RUNS and not n_imputed and interval.has_spread(values)
     return ArmRow(
         arm=arm.name,
@@ -230,7 +230,7 @@ def failure_note(comparison: Comparison) -> str:
 
 def numbers_sheet(rows: Sequence[ArmRow]) -> Sheet:
     """Return the table for programs: one unrounded number per column."""
-    records = [_numbers(row) for row in rows]
+    records = [_json_row(row) for row in rows]
     columns = {name: [record[name] for record in records] for name in records[0]}
     cells = {
         name: [Cell(x) if isinstance(x, str) else number_cell(x) for x in values] for name, values in columns.items()
@@ -238,7 +238,7 @@ def numbers_sheet(rows: Sequence[ArmRow]) -> Sheet:
     return Sheet.from_columns("numbers", cells)
 
 
-def _numbers(row: ArmRow) -> dict[str, float | str | None]:
+def _json_row(row: ArmRow) -> dict[str, float | str | None]:
     e, d = row.estimate, row.difference
     pair = d.paired if d else None
     return {
@@ -247,26 +247,26 @@ def _numbers(row: ArmRow) -> dict[str, float | str | None]:
         "n": row.n,
         "runs": row.n_runs,
         "failures": row.failures,
-        **_ends("failure_rate", row.failure_rate),
+        **_interval_ends("failure_rate", row.failure_rate),
         "imputed": row.n_imputed,
         "mean": e.mean if e else None,
-        **_ends("mean", e.interval if e else None),
+        **_interval_ends("mean", e.interval if e else None),
         "sd": e.std if e else None,
-        **_ends("sd", e.std_interval if e else None),
+        **_interval_ends("sd", e.std_interval if e else None),
         "median": row.median,
         "rank": row.rank,
-        **_ends("mean_bca", row.bca),
+        **_interval_ends("mean_bca", row.bca),
         "iqm": row.iqm,
-        **_ends("iqm_bca", row.iqm_bca),
+        **_interval_ends("iqm_bca", row.iqm_bca),
         "hedges_g": d.g if d else None,
-        **_ends("hedges_g", d.g_interval if d else None),
+        **_interval_ends("hedges_g", d.g_interval if d else None),
         "p": d.p if d else None,
         "p_of": "" if d is None else "ranks" if d.uses_ranks else "means",
         "least_p": d.smallest_p if d else None,
         "holm_p": d.holm_p if d else None,
         "verdict": d.verdict if d else "",
         "detectable": d.detectable if d else None,
-        **_ends("detectable", d.detectable_interval if d else None),
+        **_interval_ends("detectable", d.detectable_interval if d else None),
         "paired_n": pair.n if pair else None,
         "paired_p": pair.p if pair else None,
         "least_paired_p": pair.smallest_p if pair else None,
@@ -274,5 +274,5 @@ def _numbers(row: ArmRow) -> dict[str, float | str | None]:
     }
 
 
-def _ends(name: str, bounds: Interval | None) -> dict[str, float | None]:
+def _interval_ends(name: str, bounds: Interval | None) -> dict[str, float | None]:
     return {f"{name}_low": bounds.low if bounds else None, f"{name}_high": bounds.high if bounds else None}

@@ -66,26 +66,30 @@ def equivalence_test(
     no values, for a tolerance that is negative or has no bound, for an unknown direction, and for scores outside the
     range.
     """
-    bounds = _bounds(target, tolerance)
+    bounds = _target_bounds(target, tolerance)
     if direction not in ("lower", "higher"):
         raise Mistake(f"direction={direction}: write which scores are better, lower or higher")
     scores = [*values, *(minus or ())]
     if not_finite := [score for score in scores if not math.isfinite(score)]:
         reason = f"{len(not_finite)} of {len(scores)} scores: {not_finite[0]}"
         return EquivalenceResult("NOT MET", Estimate(len(scores), math.nan, None, None, None), None, math.nan, reason)
-    mean = _estimate(values, level, score_range) if minus is None else _difference(values, minus, level, score_range)
+    mean = (
+        _estimate_mean(values, level, score_range)
+        if minus is None
+        else _estimate_difference(values, minus, level, score_range)
+    )
     if deterministic:
         mean = Estimate(mean.n, mean.mean, mean.std, None, Interval(min(values), max(values)))
         if not math.isclose(min(values), max(values), rel_tol=1e-9, abs_tol=1e-12):
             reason = f"declared deterministic, and its runs differ: {min(values):.6g} to {max(values):.6g}"
             return EquivalenceResult("NOT MET", mean, mean.interval, mean.mean - target, reason)
-    verdict, reason = _verdict(mean, bounds)
+    verdict, reason = _verdict_and_reason(mean, bounds)
     if suspicious is not None and (mean.mean < suspicious if direction == "lower" else mean.mean > suspicious):
         verdict, reason = "NOT MET", f"too good: mean {mean.mean:.6g} is beyond {suspicious:.6g}; suspect a leak"
     return EquivalenceResult(verdict, mean, mean.interval, mean.mean - target, reason)
 
 
-def _estimate(values: Sequence[float], level: float, score_range: Interval | None) -> Estimate:
+def _estimate_mean(values: Sequence[float], level: float, score_range: Interval | None) -> Estimate:
     """Return mean and spread; the interval is Student's cut at the range, or the one for any distribution within it."""
     mean = estimate(values, level)
     if score_range is None or mean.n == 1:
@@ -97,21 +101,23 @@ def _estimate(values: Sequence[float], level: float, score_range: Interval | Non
     return replace(mean, interval=Interval(max(student.low, score_range.low), min(student.high, score_range.high)))
 
 
-def _difference(a: Sequence[float], b: Sequence[float], level: float, score_range: Interval | None) -> Estimate:
+def _estimate_difference(
+    a: Sequence[float], b: Sequence[float], level: float, score_range: Interval | None
+) -> Estimate:
     arms = finite_array(a), finite_array(b)
     n, mean = arms[0].size + arms[1].size, float(arms[0].mean() - arms[1].mean())
     if min(arms[0].size, arms[1].size) < 2:
         return Estimate(n, mean, None, None, None)
     if any(not has_spread(arm) or (score_range and is_mostly_at_bound(arm, score_range)) for arm in arms):
         # Bonferroni: each interval at half the error. None if an arm has no interval: it would count as known exactly
-        first, second = (_estimate(arm.tolist(), (1 + level) / 2, score_range).interval for arm in arms)
+        first, second = (_estimate_mean(arm.tolist(), (1 + level) / 2, score_range).interval for arm in arms)
         interval = first and second and Interval(first.low - second.high, first.high - second.low)
         return Estimate(n, mean, None, None, interval)
     welch = stats.ttest_ind(*arms, equal_var=False).confidence_interval(level)
     return Estimate(n, mean, None, None, Interval(float(welch.low), float(welch.high)))
 
 
-def _verdict(mean: Estimate, bounds: Interval) -> tuple[Verdict, str]:
+def _verdict_and_reason(mean: Estimate, bounds: Interval) -> tuple[Verdict, str]:
     tolerance = f"[{bounds.low:.6g}, {bounds.high:.6g}]"
     interval = mean.interval
     if interval is None:
@@ -130,7 +136,7 @@ def _verdict(mean: Estimate, bounds: Interval) -> tuple[Verdict, str]:
     return "UNDECIDED", f"{subject} crosses a bound of {tolerance}: train more seeds"
 
 
-def _bounds(target: float, tolerance: Tolerance) -> Interval:
+def _target_bounds(target: float, tolerance: Tolerance) -> Interval:
     below, above = tolerance if isinstance(tolerance, tuple) else (tolerance, tolerance)
     if below is None and above is None:
         raise Mistake("a tolerance without a bound is met by any score: state how far below, how far above, or both")

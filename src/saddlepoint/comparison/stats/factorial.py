@@ -62,9 +62,9 @@ class Design:
     @classmethod
     def from_settings(cls, settings: Sequence[Mapping[str, Hashable]], n: int, levels: Levels | None = None) -> Design:
         """Return the design of n runs. Raises Mistake if it is not full and balanced, as `factorial_effects` does."""
-        levels = _levels(settings, n, levels)
+        levels = _levels_by_factor(settings, n, levels)
         indices = np.array([[list(levels[name]).index(run[name]) for name in levels] for run in settings])
-        return cls(levels, indices, _cells(levels, indices))
+        return cls(levels, indices, _runs_by_cell(levels, indices))
 
     def effect_indices(self, order: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
         """Return the factors, and the level of each, of every effect of up to `order` factors; main effects first."""
@@ -113,7 +113,7 @@ def factorial_effects(
     """
     y = finite_array(values)
     design = Design.from_settings(settings, y.size, levels)
-    residual, freedom = _residual(y, design, order, None if blocks is None else np.asarray(blocks))
+    residual, freedom = _residual_and_freedom(y, design, order, None if blocks is None else np.asarray(blocks))
     noise = math.sqrt(float(residual @ residual) / freedom)
     if noise < 1e-12 * math.sqrt(y.size) * float(np.abs(y).mean()) / 2:  # rounding error, if runs of a cell are equal
         noise = 0.0
@@ -140,7 +140,7 @@ def rank_effects(
     effects = []
     for factors, indices in design.effect_indices(order):
         signs, weights = design.signs(factors, indices), design.weights(factors, indices)
-        p = stratified_rank_p(ranks, signs, _strata(design, factors[0])) if len(factors) == 1 else None
+        p = stratified_rank_p(ranks, signs, _runs_by_other_factors(design, factors[0])) if len(factors) == 1 else None
         effects.append(design.named_effect(factors, indices, float(weights @ ranks), None, p))
     return effects
 
@@ -174,7 +174,7 @@ def _subset_sum_distribution(values: np.ndarray, size: int) -> np.ndarray:
     return ways[size] / ways[size].sum()
 
 
-def _strata(design: Design, factor: int) -> list[list[int]]:
+def _runs_by_other_factors(design: Design, factor: int) -> list[list[int]]:
     """Return the runs of each combination of the other factors."""
     strata: dict[tuple[int, ...], list[int]] = {}
     for cell, members in design.cells.items():
@@ -182,7 +182,7 @@ def _strata(design: Design, factor: int) -> list[list[int]]:
     return list(strata.values())
 
 
-def _residual(y: Array, design: Design, order: int, blocks: np.ndarray | None) -> tuple[Array, int]:
+def _residual_and_freedom(y: Array, design: Design, order: int, blocks: np.ndarray | None) -> tuple[Array, int]:
     """Return the part of each score that the design does not explain, and its degrees of freedom."""
     order = len(design.levels) if y.size > len(design.cells) else order  # all factors: one mean per cell
     # a column is 1 if a run has these levels: together they span what effects of these factors can explain
@@ -191,7 +191,7 @@ def _residual(y: Array, design: Design, order: int, blocks: np.ndarray | None) -
     model = np.column_stack([np.ones(y.size), *columns])
     residual, freedom = y - model @ np.linalg.lstsq(model, y, rcond=None)[0], y.size - model.shape[1]
     if blocks is not None:
-        for members in _blocks(blocks, design.cells):
+        for members in _runs_by_block(blocks, design.cells):
             residual[members] -= y[members].mean() - y.mean()
         freedom -= len(set(blocks.tolist())) - 1
     if freedom < 1:
@@ -202,7 +202,7 @@ def _residual(y: Array, design: Design, order: int, blocks: np.ndarray | None) -
     return residual, freedom
 
 
-def _levels(settings: Sequence[Mapping[str, Hashable]], n: int, levels: Levels | None) -> Levels:
+def _levels_by_factor(settings: Sequence[Mapping[str, Hashable]], n: int, levels: Levels | None) -> Levels:
     """Return the levels of each factor, factors in the order in which they first occur."""
     if len(settings) != n:
         raise Mistake(f"there are {len(settings)} settings, but {n} scores")
@@ -221,7 +221,7 @@ def _levels(settings: Sequence[Mapping[str, Hashable]], n: int, levels: Levels |
     return known
 
 
-def _cells(levels: Levels, level_indices: np.ndarray) -> Cells:
+def _runs_by_cell(levels: Levels, level_indices: np.ndarray) -> Cells:
     """Return the runs of each cell. Raises Mistake unless all cells exist and have equally many runs."""
     cells: dict[tuple[int, ...], list[int]] = {
         indices: [] for indices in product(*(range(len(values)) for values in levels.values()))
@@ -243,7 +243,7 @@ def _format_level(level: Hashable) -> str:
     return {True: "on", False: "off"}[level] if isinstance(level, bool) else str(level)
 
 
-def _blocks(blocks: np.ndarray, cells: Cells) -> Iterator[list[int]]:
+def _runs_by_block(blocks: np.ndarray, cells: Cells) -> Iterator[list[int]]:
     """Yield the runs of each block. Raises Mistake if a block holds one cell more often than another."""
     if len(blocks) != sum(map(len, cells.values())):
         raise Mistake(f"there are {len(blocks)} blocks, but {sum(map(len, cells.values()))} scores")

@@ -28,24 +28,28 @@ def load_arrays(source: Source, names: Container[str] | None = None) -> dict[str
     Raises ValueError if an array holds pickled objects or the archive is too large; zipfile.BadZipFile, OSError,
     EOFError or zlib.error if it is not a readable archive.
     """
-    members = _members(source, names)
-    return {name: _array(file, size) if names is None or name in names else np.empty(0) for name, file, size in members}
+    members = _iterate_arrays(source, names)
+    return {
+        name: _load_array(file, size) if names is None or name in names else np.empty(0) for name, file, size in members
+    }
 
 
 def load_array_headers(source: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
     """Load the shape and dtype of each array of an npz or .npy, by name.  Raises the same as `load_arrays`."""
-    return {name: _header(file) for name, file, _ in _members(source, ())}
+    return {name: _array_header(file) for name, file, _ in _iterate_arrays(source, ())}
 
 
-def _members(source: Source, names: Container[str] | None) -> Iterator[tuple[str, IO[bytes], int]]:
+def _iterate_arrays(source: Source, names: Container[str] | None) -> Iterator[tuple[str, IO[bytes], int]]:
     """Yield the name, open file and size in bytes of each array, after a size check of `names` (None: of all)."""
     if isinstance(source, Path) and source.suffix.lower() == ".npy":
         with source.open("rb") as file:
-            yield source.stem, file, _size(source)
+            yield source.stem, file, _source_size(source)
         return
-    with zipfile.ZipFile(_file(source)) as archive:
+    with zipfile.ZipFile(_path_or_stream(source)) as archive:
         members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
-        check_members([member for name, member in members.items() if names is None or name in names], _size(source))
+        check_members(
+            [member for name, member in members.items() if names is None or name in names], _source_size(source)
+        )
         for name, member in members.items():
             try:
                 with archive.open(member) as file:
@@ -69,15 +73,15 @@ def check_members(members: list[zipfile.ZipInfo], size: int) -> None:
 
 def check_stored_zip(source: Source) -> None:
     """Raise ValueError if an uncompressed zip, as torch.save writes it, claims more bytes than the file has."""
-    if not zipfile.is_zipfile(_file(source)):
+    if not zipfile.is_zipfile(_path_or_stream(source)):
         raise ValueError("it is not a zip file")
-    with zipfile.ZipFile(_file(source)) as archive:
+    with zipfile.ZipFile(_path_or_stream(source)) as archive:
         claimed = sum(member.file_size for member in archive.infolist())
-        if claimed > _size(source):
-            raise ValueError(f"it has {_size(source):,} bytes but claims to hold {claimed:,}")
+        if claimed > _source_size(source):
+            raise ValueError(f"it has {_source_size(source):,} bytes but claims to hold {claimed:,}")
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+def _array_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     """Return the shape and dtype of a .npy file.  Raises ValueError for an unknown version."""
     version = npy.read_magic(file)
     read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
@@ -87,9 +91,9 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     return shape, dtype
 
 
-def _array(file: IO[bytes], size: int) -> np.ndarray:
+def _load_array(file: IO[bytes], size: int) -> np.ndarray:
     """Load the array of a .npy file of `size` bytes.  Raises ValueError if it is pickled or does not fit `size`."""
-    shape, dtype = _header(file)
+    shape, dtype = _array_header(file)
     if dtype.hasobject or not dtype.itemsize:
         raise ValueError("an array of objects is pickled" if dtype.hasobject else f"{dtype} has elements of 0 bytes")
     count = prod(shape)  # a Python integer does not overflow
@@ -99,9 +103,9 @@ def _array(file: IO[bytes], size: int) -> np.ndarray:
     return npy.read_array(file, allow_pickle=False)
 
 
-def _file(source: Source) -> IO[bytes] | Path:
+def _path_or_stream(source: Source) -> IO[bytes] | Path:
     return io.BytesIO(source) if isinstance(source, bytes) else source
 
 
-def _size(source: Source) -> int:
+def _source_size(source: Source) -> int:
     return len(source) if isinstance(source, bytes) else source.stat().st_size

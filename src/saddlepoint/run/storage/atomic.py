@@ -31,7 +31,7 @@ def write_atomic(path: Path, content: Content, previous: Path | None = None) -> 
         if previous is not None and path.exists():
             os.replace(path, previous)
         os.replace(temporary, path)
-        _sync(path.parent)
+        _sync_folder(path.parent)
 
 
 def copy_atomic(source: Path, to: Path) -> None:
@@ -47,7 +47,7 @@ def atomic_folder(to: Path) -> Iterator[Path]:
         temporary.mkdir(parents=True)
         yield temporary
         os.replace(temporary, to)
-        _sync(to.parent)
+        _sync_folder(to.parent)
 
 
 @contextlib.contextmanager
@@ -62,7 +62,7 @@ def _temporary_path(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink(missing_ok=True)
 
 
-def _sync(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     """Sync `folder` to disk, if the system supports it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

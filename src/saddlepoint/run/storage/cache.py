@@ -57,7 +57,7 @@ class Cache:
 
         def read(content: bytes) -> Any:
             record = json.loads(content)
-            _check_match(record["about"] == _plain(about) and record["sha256"] == json_sha256(record["value"]))
+            _check_match(record["about"] == _to_json_values(about) and record["sha256"] == json_sha256(record["value"]))
             return record["value"]
 
         return self._load_or_make(f"{kind}/{json_sha256(about)}.json", read, write, all_ranks)
@@ -72,7 +72,7 @@ class Cache:
         # files are replaced atomically, so reading needs no lock, and a read-only cache works too
         with suppress(OSError, *BROKEN):
             return read(path.read_bytes())
-        with self._lock(path):
+        with self._entry_lock(path):
             try:
                 return read(path.read_bytes())  # another process wrote it while we waited for the lock
             except BROKEN:
@@ -93,7 +93,7 @@ class Cache:
         return False
 
     @contextmanager
-    def _lock(self, path: Path) -> Iterator[None]:
+    def _entry_lock(self, path: Path) -> Iterator[None]:
         with ExitStack() as stack:
             with suppress(OSError, NotImplementedError):  # no locks here or no permission: the write reports it
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +124,7 @@ def from_safetensors(content: bytes, about: Mapping[str, Any] | None = None) -> 
     record = json.loads(header["__metadata__"]["saddlepoint"])
     tensors = safetensors.torch.load(content)
     _check_match(record["sha256"] == _tensors_sha256(tensors))
-    _check_match(about is None or record["about"] == _plain(about))
+    _check_match(about is None or record["about"] == _to_json_values(about))
     return tensors
 
 
@@ -136,7 +136,7 @@ def _tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
     return sha256.hexdigest()
 
 
-def _plain(about: Mapping[str, Any]) -> Any:
+def _to_json_values(about: Mapping[str, Any]) -> Any:
     return json.loads(json.dumps(about))
 
 

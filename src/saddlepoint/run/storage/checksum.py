@@ -39,11 +39,11 @@ def verify_checksum(path: Path) -> None:
             with zipfile.ZipFile(path) as archive:
                 if (first := archive.testzip()) is not None:
                     raise ValueError(f"{first} has changed since it was written")
-        elif not tail.startswith(MARK) or tail != MARK + _sha256(file, size - LENGTH).encode():
+        elif not tail.startswith(MARK) or tail != MARK + _hash_prefix(file, size - LENGTH).encode():
             raise ValueError("it is truncated or damaged: its checksum does not match")
 
 
-def _sha256(file: io.BufferedIOBase, size: int) -> str:
+def _hash_prefix(file: io.BufferedIOBase, size: int) -> str:
     """Return the sha256 of the first `size` bytes, in hexadecimal."""
     file.seek(0)
     sha256 = hashlib.sha256()

@@ -21,7 +21,7 @@ class BackgroundWorker:
         self._name, self._log = name, log
         self._calls: queue.Queue[Call | None] = queue.Queue(max_waiting)
         self._logged: set[str] = set()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)  # does not delay the exit
+        self._thread = threading.Thread(target=self._run_queue, name=name, daemon=True)  # does not delay the exit
         self._thread.start()
 
     def submit(self, call: Call) -> None:
@@ -41,7 +41,7 @@ class BackgroundWorker:
         self._thread.join(max(0.0, until - time.monotonic()))
         return not self._thread.is_alive()
 
-    def _run(self) -> None:
+    def _run_queue(self) -> None:
         """Make the queued calls until None is queued."""
         while (call := self._calls.get()) is not None:
             try:

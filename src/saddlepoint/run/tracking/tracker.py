@@ -90,22 +90,26 @@ class Tracker(RunLogger):
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log one row; `step` is the number of images."""
         row = {**metrics, "images": step}
-        self._submit(lambda _: self._log(row))
+        self._submit_to_wandb(lambda _: self._log_row(row))
 
     def log_image(self, key: str, path: Path, step: int, others: Mapping[str, Path] | None = None) -> None:
         """Log the image file `path` as `key`, and `others` by their keys, in one row."""
         pictures = {key: path, **(others or {})}
-        self._submit(
-            lambda _: self._log({name: _media("Image", file) for name, file in pictures.items()} | {"images": step})
+        self._submit_to_wandb(
+            lambda _: self._log_row(
+                {name: _wandb_media("Image", file) for name, file in pictures.items()} | {"images": step}
+            )
         )
 
     def log_animation(self, key: str, path: Path) -> None:
         """Put the GIF file `path` into the summary."""
-        self._submit(lambda wandb_run: wandb_run.summary.update({key: _media("Video", path, format="gif")}))
+        self._submit_to_wandb(
+            lambda wandb_run: wandb_run.summary.update({key: _wandb_media("Video", path, format="gif")})
+        )
 
     def alert(self, title: str, text: str) -> None:
         """Send a W&B alert with level WARN; an offline run sends none."""
-        self._submit(lambda wandb_run: wandb_run.alert(title, text, level="WARN"))
+        self._submit_to_wandb(lambda wandb_run: wandb_run.alert(title, text, level="WARN"))
 
     def close(self, summary: Mapping[str, Any], checkpoint: Path | None, failed: bool) -> None:
         """Log the summary, upload the checkpoint as an artifact if the run is online, and finish the W&B run.
@@ -116,9 +120,9 @@ class Tracker(RunLogger):
         if self._worker is None:
             return
         values = dict(summary)
-        self._submit(lambda wandb_run: wandb_run.summary.update(values))
-        self._submit(lambda wandb_run: self._log_artifacts(wandb_run, checkpoint))
-        self._submit(lambda wandb_run: self._finish(wandb_run, failed))
+        self._submit_to_wandb(lambda wandb_run: wandb_run.summary.update(values))
+        self._submit_to_wandb(lambda wandb_run: self._log_artifacts(wandb_run, checkpoint))
+        self._submit_to_wandb(lambda wandb_run: self._finish_wandb_run(wandb_run, failed))
         worker, self._worker = self._worker, None
         try:
             is_finished = worker.finish(3 * self.session.timeout + GRACE)
@@ -128,7 +132,7 @@ class Tracker(RunLogger):
             kill_wandb_service()
             self.whereabouts = "W&B did not finish in time; the data of this run are in wandb/ in the run folder"
 
-    def _submit(self, call: Callable[[Any], object]) -> None:
+    def _submit_to_wandb(self, call: Callable[[Any], object]) -> None:
         """Submit a call with the W&B run as argument; it is skipped if there is no W&B run when it is executed."""
         if self._worker is not None:
             self._worker.submit(lambda: call(self._wandb) if self._wandb is not None else None)
@@ -148,9 +152,9 @@ class Tracker(RunLogger):
         self._wandb.define_metric("images")
         self._wandb.define_metric("*", step_metric="images")
         for row in missing:
-            self._log(row)
+            self._log_row(row)
 
-    def _log(self, row: dict[str, Any]) -> None:
+    def _log_row(self, row: dict[str, Any]) -> None:
         self._wandb.log(row)
 
     def _log_artifacts(self, wandb_run: Any, checkpoint: Path | None) -> None:
@@ -165,7 +169,7 @@ class Tracker(RunLogger):
                 artifact.add_file(str(path))
                 wandb_run.log_artifact(artifact, aliases=aliases)
 
-    def _finish(self, wandb_run: Any, failed: bool) -> None:
+    def _finish_wandb_run(self, wandb_run: Any, failed: bool) -> None:
         self._wandb = None
         self.whereabouts = format_whereabouts(wandb_run, finished_in_time=False)
         self.whereabouts = format_whereabouts(wandb_run, finish_run(wandb_run, exit_code=1 if failed else 0))
@@ -179,5 +183,5 @@ def component_tags(config: Mapping[str, Any]) -> list[str]:
     return [str(name) for names in values for name in (names if isinstance(names, list) else [names]) if name]
 
 
-def _media(kind: str, path: Path, **options: str) -> Any:
+def _wandb_media(kind: str, path: Path, **options: str) -> Any:
     return getattr(import_module("wandb"), kind)(str(path), **options)

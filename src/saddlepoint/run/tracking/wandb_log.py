@@ -129,7 +129,7 @@ def read_records(log: bytes) -> Iterator[bytes]:
     if HEADER.unpack_from(log) != MAGIC:
         raise Mistake("this is not a log of a W&B run, or it has another version of the format")
     parts: list[bytes] | None = None  # of an incomplete record
-    for kind, data in _chunks(log):
+    for kind, data in _iterate_chunks(log):
         if kind == FULL:
             yield data
         elif kind == LAST and parts is not None:
@@ -137,7 +137,7 @@ def read_records(log: bytes) -> Iterator[bytes]:
         parts = [data] if kind == FIRST else [*parts, data] if kind == MIDDLE and parts is not None else None
 
 
-def _chunks(log: bytes) -> Iterator[tuple[int, bytes]]:
+def _iterate_chunks(log: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield (kind, data) of each chunk; kind 0 stands for damaged data up to the end of a block."""
     position = HEADER.size
     while position + CHUNK.size <= len(log):

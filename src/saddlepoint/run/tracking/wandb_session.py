@@ -110,7 +110,7 @@ class WandbSession:
             if self.resolved_mode != "online":
                 raise
             log(f"W&B cannot be reached ({error_summary(error)}); this run is tracked offline")
-            _teardown()  # otherwise the failed attempt keeps the id
+            _teardown_wandb()  # otherwise the failed attempt keeps the id
             for path in wandb_run_folders(folder) - old_folders:
                 shutil.rmtree(path, ignore_errors=True)
             return wandb.init(mode="offline", **arguments)
@@ -179,10 +179,10 @@ def kill_wandb_service() -> None:
     with contextlib.suppress(Exception):  # private names of wandb, which may change; then the exit waits
         service: Any = wandb.setup().assert_service()
         service._proc._process.kill()
-    _teardown()  # it fails, and the next run starts a new process
+    _teardown_wandb()  # it fails, and the next run starts a new process
 
 
-def _teardown() -> None:
+def _teardown_wandb() -> None:
     """Call wandb.teardown; suppresses its SystemExit, because wandb exits with the exit code of its process."""
     import wandb
 
