@@ -77,7 +77,7 @@ class Sample:
     condition: Condition  # the second argument of the judge
     judge: Callable[..., DiscriminatorOutput] | None
     needs_input_gradient: bool = False  # whether a term takes the slope of D at x; always true if x is such a leaf
-    extra_output: Any = None  # what the maker returned besides x: a posterior, log-probabilities, a style
+    extra_output: Any = None  # what the network returned besides x: a posterior, log-probabilities, a style
 
     def __post_init__(self) -> None:
         """If a slope is taken at x, compute x and D in float32 or wider, whatever autocast is set to."""

@@ -160,7 +160,7 @@ REFUSED = {  # the error in the wiring, and its message
         {"sides": {**SIDES, "a": {"by": "generator", "of": "b"}, "b": {"by": "generator", "of": "a"}}}, r"a -> b -> a",
     ),
     "a maker called like a method of torch's": ({"makers": {"double": wired.Net(3, 2)}}, r"double: torch\.nn\.Module"),
-    "a side made by nobody": ({"sides": {**SIDES, "code": {}}}, r"code starts from the latent and has no maker"),
+    "a side made by nobody": ({"sides": {**SIDES, "code": {}}}, r"code starts from the latent and is unchanged"),
     "an objective without its side": ({"sides": {"fake": SIDES["fake"]}}, r"discriminator: its .* uses real=real"),
     "a side that nobody judges": ({"sides": {**SIDES, "real": {"of": "x"}}}, r"real, which has no judge"),
     "a key that a side has not": ({"sides": {**SIDES, "real": {"off": "x"}}}, r"sides\.real\.off.*mean of"),

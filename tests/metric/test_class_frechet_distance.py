@@ -1,4 +1,4 @@
-"""Frechet distance of each class: its floor, its maximum and missing classes."""
+"""Frechet distance of each class: its expected value, its maximum and missing classes."""
 
 import math
 
@@ -99,7 +99,7 @@ def test_the_maximum_is_compared_with_maxima_and_the_mean_with_means() -> None:
     null, results = metric.reference(150)["null"], metric.results()
     assert results["max"].detail["null"]["mean"] == pytest.approx(null.max(1).values.mean().item())
     assert results["mean"].detail["null"]["mean"] == pytest.approx(null.mean().item())
-    assert [row["floor"] for row in results["mean"].detail["classes"]] == pytest.approx(null.mean(0).tolist())
+    assert [row["expected"] for row in results["mean"].detail["classes"]] == pytest.approx(null.mean(0).tolist())
 
 
 def test_the_two_sides_of_a_null_draw_share_no_real() -> None:
@@ -171,7 +171,7 @@ def test_more_fakes_of_one_class_do_not_change_the_others() -> None:
     for number, (a, b) in enumerate(rows):
         assert b["fakes"] == (100 if number == 0 else 50)
         assert (b["value"] == pytest.approx(a["value"], rel=1e-9)) == (number != 0)
-        assert b["floor"] == a["floor"]
+        assert b["expected"] == a["expected"]
 
 
 @pytest.mark.parametrize("kind", [ClassFrechetDistance, ClassCoverage, ClassFrequency])

@@ -39,7 +39,7 @@ def test_kl_is_torchs_own_divergence_of_the_posterior_from_a_standard_normal():
     sides = turn(fake=sample(torch.zeros(9, 1)), code=sample({"z": mean}, (mean, log_variance)))
     assert KL()(sides).item() == pytest.approx(expected, rel=1e-5)
     assert KL()(turn(code=sample(mean, (torch.zeros(2, 3),) * 2))).item() == 0
-    with pytest.raises(Mistake, match=r"the maker of side code must return x, \(mean, log_variance\)"):
+    with pytest.raises(Mistake, match=r"the network of side code must return x, \(mean, log_variance\)"):
         KL()(turn(code=sample(mean)))
 
 

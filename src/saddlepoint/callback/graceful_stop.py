@@ -28,7 +28,7 @@ class GracefulStop(pl.Callback):
     """
 
     def __init__(self, supervisor_pid: int | None = None) -> None:
-        """`supervisor`: pid of the process that started this rank; when it exits, act as on SIGTERM."""
+        """`supervisor_pid`: of the process that started this rank; when it exits, act as on SIGTERM."""
         self.supervisor_pid = supervisor_pid
         self.state: RunState | None = None  # of the run, once it exists
         self.received_signal = 0  # by this rank; 0: none

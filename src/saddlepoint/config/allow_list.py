@@ -7,7 +7,8 @@ Instantiating a `_target_` runs its code, and so does importing its module. Both
                    (saddlepoint.objective.hinge.torch.load is torch.serialization.load)
 
 Everything else must be allowed by the user: `allow_target=[mylosses]` on the command line, or SADDLEPOINT_ALLOW_TARGET
-in the environment. `allow_target` in a file is ignored: a config from someone else cannot allow itself.
+in the environment. `allow_target` in a file is refused, and that of a run's stored config is not used: a config from
+someone else cannot allow itself.
 """
 
 import copy

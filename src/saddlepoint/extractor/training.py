@@ -148,7 +148,7 @@ def accuracy(network: nn.Module, x: Tensor, y: Tensor, batch: int = 500) -> floa
 
 
 def random_shift(x: Tensor, max_shift: int, generator: torch.Generator) -> Tensor:
-    """Translate each image of x [N, C, H, W] by up to `reach` pixels in each direction, repeating its border."""
+    """Translate each image of x [N, C, H, W] by up to `max_shift` pixels in each direction, repeating its border."""
     n, _, height, width = x.shape
     move = torch.randint(-max_shift, max_shift + 1, (2, n, 1), generator=generator)
     rows = (torch.arange(height) + move[0]).clamp_(0, height - 1)

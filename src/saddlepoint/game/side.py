@@ -19,10 +19,10 @@ class Side:
     """One side. Entries are columns of the batch, other sides, draws, or parts of the last two (latent.z, code.z).
 
     of               the entry that the side starts from
-    by               the makers applied to it, in order: players, or makers without an optimizer; (): no maker
-    condition        the second argument of the makers, named tensors: name -> entry
+    by               the networks applied to it, in order: players, or makers, which have no optimizer; (): none
+    condition        the second argument of these networks, named tensors: name -> entry
     judge            the player that computes the logits of the side; None: no judge
-    judge_condition  the second argument of the judge; by default the same condition as for the makers
+    judge_condition  the second argument of the judge; by default the same condition as for these networks
     """
 
     of: str = LATENT
@@ -33,7 +33,7 @@ class Side:
 
     @property
     def required_entries(self) -> tuple[str, ...]:
-        """The entries that must exist before the side is made."""
+        """The entries that must exist before the side is computed."""
         return (self.of, *self.condition.values())
 
 
@@ -82,7 +82,7 @@ def _parse_condition(side: str, node: Any) -> Mapping[str, str]:
 
 
 def check_sides(sides: Mapping[str, Side], players: Collection[str], makers: Collection[str]) -> None:
-    """Raise Mistake if a maker or judge does not exist, or if sides depend on each other in a circle."""
+    """Raise Mistake if a network of `by` or a judge does not exist, or if sides depend on each other in a circle."""
     for name, side in sides.items():
         for maker in side.by:
             if maker not in players and maker not in makers:
@@ -90,7 +90,7 @@ def check_sides(sides: Mapping[str, Side], players: Collection[str], makers: Col
         if side.judge is not None and side.judge not in players:
             raise Mistake(f"game.sides.{name}.judge={side.judge}: {_unknown_name(side.judge, players)}")
         if not side.by and side.of == LATENT:
-            raise Mistake(f"game.sides.{name} starts from the latent and has no maker: set by: <player>, or of: x")
+            raise Mistake(f"game.sides.{name} starts from the latent and is unchanged: set by: <player>, or of: x")
     for name in sides:
         _check_no_circle(sides, name, ())
 

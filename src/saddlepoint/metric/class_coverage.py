@@ -22,7 +22,6 @@ class ClassCoverage(PerClassMetric):
     """Mean and minimum over classes of the coverage."""
 
     higher_is_better = True
-    null_label = "expected"
     contract_attributes = ("k", *PerClassMetric.contract_attributes)
 
     def __init__(self, k: int = 5, **group: Any) -> None:

@@ -4,7 +4,7 @@
 
 F is that of `frechet_distance`.  Its bias decreases with n and is large if n is small compared with the number of
 features d.  With n <= d no covariance has full rank, and even two sets of reals are far apart.  So each class is
-reported with its floor, the mean of F between disjoint sets of n reals of the class, and the maximum with its null
+reported with the mean of F between disjoint sets of n reals of the class (`expected`), and the maximum with its null
 distribution (`per_class`).
 
 A class with fewer than n fakes has no distance.  The maximum must not improve because such a class is left out.  So
@@ -65,7 +65,7 @@ class ClassFrechetDistance(PerClassMetric):
         n = n if self.n_per_class is None else min(n, self.n_per_class)
         if n > dim:
             return None
-        return f"a class has at most {n} samples of {dim} features: its distance is mostly bias; read it with its floor"
+        return f"a class has at most {n} samples of {dim} features: its distance is mostly bias: see `expected`"
 
     def setup(self, data: DataLike) -> str | None:
         self._classes = data.classes

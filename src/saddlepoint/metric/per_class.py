@@ -20,7 +20,7 @@ real images also have a small p then; compare p with that of the anchor "real".
 """
 
 from math import isnan
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -100,7 +100,6 @@ class PerClassMetric(FeatureMetric):
     """
 
     contract_attributes = ("n_per_class", "share", "least", "labels", "draws", "seed")
-    null_label: ClassVar[str] = "floor"  # column name of the mean null draw
 
     def __init__(
         self,
@@ -177,7 +176,7 @@ class PerClassMetric(FeatureMetric):
         p = p_value(value, reference["null"], bool(self.higher_is_better))
         columns = (reference["classes"], value, reference["null"].mean(0), p)
         rows = [
-            {"class": name, "fakes": m} | ({} if isnan(v) else {"value": v, self.null_label: f, "p": p})
+            {"class": name, "fakes": m} | ({} if isnan(v) else {"value": v, "expected": f, "p": p})
             for name, v, f, p, m in zip(*(column.tolist() for column in columns), fakes, strict=True)
         ]
         count = reference["count"]

@@ -13,9 +13,9 @@ from saddlepoint.turn import Turn
 
 
 class KL(Regularizer):
-    """Mean over samples, for the posterior (mean, log variance), [N, dim] each, that the maker of `side` returns.
+    """Mean over samples, for the posterior (mean, log variance), [N, dim] each, that the network of `side` returns.
 
-    Raises Mistake if the maker does not return such a pair with x.
+    Raises Mistake if the network does not return such a pair with x.
     """
 
     def __init__(self, weight: float | Callable[[int], float] = 1.0, every: int = 1, side: str = "code") -> None:
@@ -27,7 +27,7 @@ class KL(Regularizer):
         posterior = turn[self.side].extra_output
         if not isinstance(posterior, tuple) or len(posterior) != 2:
             raise Mistake(
-                f"kl: the maker of side {self.side} must return x, (mean, log_variance), but returns no posterior"
+                f"kl: the network of side {self.side} must return x, (mean, log_variance), but returns no posterior"
             )
         mean, log_variance = posterior
         return (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2

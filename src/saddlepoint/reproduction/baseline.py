@@ -134,7 +134,7 @@ class Headline(FileSection):
 
     @property
     def target(self) -> float:
-        """The published figure; if there is none, the nearest bound of the tolerance."""
+        """The published figure; if there is none, `least` of the tolerance, or `most` if there is no `least`."""
         known = (self.published.value, self.allowed.least, self.allowed.most)
         return next(value for value in known if value is not None)
 

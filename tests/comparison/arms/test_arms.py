@@ -332,6 +332,15 @@ def test_a_run_that_was_measured_without_a_value_is_a_failure_with_the_worst_ran
     comparison = build_comparison(load_records(tmp_path), options)
     assert find_run(comparison, "minimax", 3).outcome == COLLAPSED
     assert find_arm(comparison, "minimax").values == [1.2, 1.3, 1.1, math.inf]
+    run(tmp_path, "hinge", 3, 0.2, measured=measured, **{**more, "untrained": 4.0})
+    run(tmp_path, "hinge", 4, None, status="failed", **more)
+    comparison = build_comparison(load_records(tmp_path), options)
+    assert find_arm(comparison, "minimax").values[-1] == math.inf, "also if an untrained generator has a score"
+    assert find_arm(comparison, "hinge").values[-1] == 4.0, "a run that was not measured at its end counts the floor"
+    assert any(
+        "its value is the worst rank, as it was measured and has no value" in line
+        for line in overview_sentences(comparison)
+    )
     run(tmp_path, "minimax", 4, 5.0, objective="minimax")  # only by FID: its modes were not counted
     with pytest.raises(Mistake, match=r"missing from 1 run \(.*minimax/seed4\)"):
         build_comparison(load_records(tmp_path), options)

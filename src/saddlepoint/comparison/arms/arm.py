@@ -19,8 +19,8 @@ class ScoredRun:
 
     `value` enters the statistics. A finished run has its final score. A run that collapsed, diverged or did not finish
     has the worse of its own last score and the floor: the worst score of any untrained generator under the same
-    contract. If no untrained generator has a score, `value` is infinite, the worst rank. A failure is a bad result, not
-    a missing one.
+    contract. If no untrained generator has a score, or if the run finished without a value, `value` is infinite, the
+    worst rank. A failure is a bad result, not a missing one.
     """
 
     folder: Path
@@ -46,6 +46,11 @@ class ScoredRun:
     @property
     def failed(self) -> bool:
         return self.outcome != FINISHED
+
+    @property
+    def finished_without_value(self) -> bool:
+        """Whether the run finished and was measured, and the score has no value: a collapse, and the worst result."""
+        return self.outcome == COLLAPSED and self.final is None
 
     @property
     def is_imputed(self) -> bool:

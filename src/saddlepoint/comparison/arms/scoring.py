@@ -3,7 +3,7 @@
 A run that ended in NaN, collapsed or did not finish is a bad result of its setting, not a missing one. Its value is
 the worse of its own last score and the floor, which is the same for all arms: the worst score of any untrained
 generator under the same contract. If no untrained generator has a score (a reverse KL without a point of high quality),
-a failure has the worst rank.
+a failure has the worst rank. So has a run that finished and was measured, and has no value.
 """
 
 import math
@@ -56,12 +56,13 @@ def _with_failure_value(run: ScoredRun, floor: float | None, higher_is_better: b
         run = replace(run, outcome=COLLAPSED)
     if not run.failed:
         return run
+    infinite = -math.inf if higher_is_better else math.inf
+    if floor is None or run.finished_without_value:
+        return replace(run, value=infinite)
     last = run.final
     if (last is None or math.isnan(last)) and run.curve and run.curve[-1][0] > 0:  # only of a run that was trained
         last = run.curve[-1][1]
-    infinite = -math.inf if higher_is_better else math.inf
-    value = infinite if floor is None else worst_score(last, floor, higher_is_better=higher_is_better)
-    return replace(run, value=value)
+    return replace(run, value=worst_score(last, floor, higher_is_better=higher_is_better))
 
 
 def score_run(

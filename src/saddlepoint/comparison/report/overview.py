@@ -45,6 +45,8 @@ def _describe_failure(comparison: Comparison, run: ScoredRun) -> str:
 
 def _failure_value(comparison: Comparison, run: ScoredRun) -> str:
     floor = comparison.failure_floor
+    if run.finished_without_value:
+        return "the worst rank, as it was measured and has no value"
     if math.isinf(run.value):
         return "the worst rank" + (", as no untrained generator has a score" if floor is None else "")
     if run.value == run.final:

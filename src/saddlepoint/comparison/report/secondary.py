@@ -66,7 +66,8 @@ def _run_areas(arm: Arm, comparison: Comparison) -> tuple[list[float], bool]:
     for run in arm.runs:
         area = run.area
         if run.failed:
-            area = infinite if floor is None else worst_score(run.area, floor, higher_is_better=higher)
+            is_worst = floor is None or run.finished_without_value
+            area = infinite if is_worst else worst_score(run.area, floor, higher_is_better=higher)
             imputed |= area != run.area
         areas += [] if area is None else [area]
     return areas, imputed

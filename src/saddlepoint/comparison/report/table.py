@@ -222,10 +222,13 @@ def failure_note(comparison: Comparison) -> str:
     """Return the sentence on the value of a failed run."""
     if comparison.failure_floor is None:
         return "A failed run has the worst rank: no untrained generator has a score."
-    return (
+    note = (
         "A failed run gets the worse of its own last score and the worst score of all untrained generators, "
         f"{format_number(comparison.failure_floor)}."
     )
+    if any(run.finished_without_value for arm in comparison.arms for run in arm.runs):
+        note += " A run that was measured and has no value has the worst rank."
+    return note
 
 
 def numbers_sheet(rows: Sequence[ArmRow]) -> Sheet:
