@@ -110,7 +110,7 @@ def main() -> None:
     number, seed = (int(argument) for argument in (*sys.argv[1:], *("100", "0")[len(sys.argv) - 1 :]))
     from saddlepoint.run import provenance
 
-    provenance.current_commit = lambda folder: None  # saves a git process per start
+    provenance.commit_state = lambda folder: None  # saves a git process per start
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         figures = run_trials(number, seed, Path(folder) / "runs")

@@ -16,7 +16,7 @@ from saddlepoint.data.cifar10_jpeg import CIFAR10JPEG
 from saddlepoint.data.digits import Digits
 from saddlepoint.data.fashion_mnist import FashionMNIST
 from saddlepoint.data.mnist import MNIST
-from saddlepoint.evaluation.self_test import write_certificate
+from saddlepoint.evaluation.self_test import measure_and_write_certificate
 from saddlepoint.extractor.classifier import WEIGHTS_FOLDER, shipped_classifiers
 from saddlepoint.extractor.training import Recipe, default_recipe, train_and_save
 
@@ -52,5 +52,5 @@ if not arguments.certify:
         f"python scripts/train_classifier.py {arguments.name}",
         progress=show_progress,
     )
-write_certificate(arguments.name, data, arguments.to, progress=show_progress)
+measure_and_write_certificate(arguments.name, data, arguments.to, progress=show_progress)
 print(f"\n{json.dumps(shipped_classifiers(arguments.to)[arguments.name], indent=2)}")

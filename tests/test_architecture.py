@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from saddlepoint.config.instantiate import locate
+from saddlepoint.config.instantiate import import_target
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "saddlepoint"
@@ -275,7 +275,7 @@ def test_a_yaml_targets_the_module_of_its_own_name(path: Path) -> None:
 @pytest.mark.parametrize("path", YAML, ids=lambda p: str(p.relative_to(CONF)))
 def test_every_target_exists(path: Path) -> None:
     for target in targets(yaml.safe_load(path.read_text())):
-        assert callable(locate(str(path), target))
+        assert callable(import_target(str(path), target))
 
 
 def texts_without_encoding(tree: ast.AST) -> Iterator[ast.Call]:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from saddlepoint.config import catalogue
 from saddlepoint.config.check import HYDRA_KEYS, check
 from saddlepoint.config.compose import compose
-from saddlepoint.config.instantiate import instantiate, locate, signature_parameters
+from saddlepoint.config.instantiate import import_target, instantiate, signature_parameters
 from saddlepoint.error import Mistake
 
 GROUPS = catalogue.groups()
@@ -124,7 +124,7 @@ def test_a_yaml_lists_every_argument_so_that_each_is_an_override(config_file: st
     """Every named argument is listed; those without a default may be left to the caller of a partial."""
     passed = PASSED.get(config_file.partition("/")[0], set()) | PASSED.get(config_file, set()) | PLACEMENT
     for key, node in nodes(config_file):
-        known = signature_parameters(locate(config_file, node._target_))
+        known = signature_parameters(import_target(config_file, node._target_))
         if known is None:  # it accepts any argument
             continue
         expected = {name for name, p in known.items() if p.default is not p.empty or not node.get("_partial_")}
@@ -141,7 +141,7 @@ def test_defaults_in_yaml_equal_those_in_code(config_file: str) -> None:
     for key, node in nodes(config_file):
         if not node._target_.startswith("saddlepoint."):
             continue
-        target = locate(config_file, node._target_)
+        target = import_target(config_file, node._target_)
         signature = inspect.signature(target).parameters
         if inspect.isclass(target) and "__init__" not in vars(target):
             continue

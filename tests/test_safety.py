@@ -26,7 +26,7 @@ from runs import SMALL
 from saddlepoint.cli.sample import command as sample
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
-from saddlepoint.config.identity import identity
+from saddlepoint.config.identity import compute_identity
 from saddlepoint.config.instantiate import instantiate
 from saddlepoint.data.listing import list_files
 from saddlepoint.data.samples import load_samples as read_samples
@@ -135,14 +135,14 @@ def test_malicious_extractor_weights_are_refused_and_not_run(mark: Path, tmp_pat
     for name, content in {"zip": malicious_checkpoint(mark), "pickle": pickle.dumps(Harm(mark))}.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(Mistake, match="code in it is not run"):
-            inception.load_inception_weights(tmp_path / name, None)
+            inception.load_or_download_inception_weights(tmp_path / name, None)
 
 
 def test_a_file_with_the_published_name_and_other_content_is_refused_unread(mark: Path, tmp_path: Path) -> None:
     path = tmp_path / "weights-inception-2015-12-05-6726825d.pth"
     path.write_bytes(malicious_checkpoint(mark))
     with pytest.raises(Mistake, match=r"is incomplete: its sha256 is"):
-        inception.load_inception_weights(path, None)
+        inception.load_or_download_inception_weights(path, None)
     assert len(inception.SHA256) == 64
     assert f"-{inception.SHA256[:8]}.pth" in inception.weights_url()
 
@@ -334,7 +334,9 @@ def test_a_run_and_its_offline_tracking_contain_no_secret_or_home(home: Path, mo
         assert str(home).encode() not in content, path
     assert "cache: ~/cache" in run.config.read_text()
     again = load_run_config(run)
-    assert (again.cache, identity(again)) == (f"{home}/cache", identity(config)), "the identity is unchanged"
+    assert (again.cache, compute_identity(again)) == (f"{home}/cache", compute_identity(config)), (
+        "the identity is unchanged"
+    )
 
 
 SECRET = [
@@ -392,7 +394,9 @@ def test_only_the_own_home_folder_is_shortened(home: Path) -> None:
 def test_the_identity_of_a_run_does_not_depend_on_how_its_home_is_written(home: Path) -> None:
     (home / "images").mkdir()
     overrides = ["data=image_folder", "data.shape=[3,32,32]"]
-    assert len({identity(compose([*overrides, f"data.folder='{folder}/images'"])) for folder in (home, "~")}) == 1
+    assert (
+        len({compute_identity(compose([*overrides, f"data.folder='{folder}/images'"])) for folder in (home, "~")}) == 1
+    )
 
 
 @pytest.mark.usefixtures("home")

@@ -17,10 +17,10 @@ from saddlepoint.schema import (
     Number,
     Text,
     describe_type,
+    pydantic_type,
     validate_arguments,
     validate_init,
     validate_value,
-    value_type,
 )
 
 ACCEPTED = [
@@ -30,20 +30,20 @@ ACCEPTED = [
     (Count, 1e6, 1_000_000),
     (Text, "a", "a"),
     (Text, 2024, "2024"),
-    (value_type(tuple[float, float]), [0, 0.9], [0.0, 0.9]),
-    (value_type(float | Tensor), 1, 1.0),
-    (value_type(tuple[float | Tensor, float | Tensor]), [0, 1], [0.0, 1.0]),
-    (value_type(Sequence[int]), [1, 2.0], [1, 2]),
-    (value_type(Mapping[str, int | None]), {"label": None}, {"label": None}),
-    (value_type(float | Callable[[int], float]), {"_target_": "x"}, {"_target_": "x"}),
-    (value_type(nn.Module | None), None, None),
-    (value_type(bool | str), "Yes", True),
-    (value_type(bool | str), "inductor", "inductor"),
-    (value_type(bool | Literal["warn"] | None), "warn", "warn"),
-    (value_type(int | float), 1, 1),
-    (value_type(int | float), 1.0, 1.0),
-    (value_type(Any), object, object),
-    (value_type("what no module holds"), 5, 5),
+    (pydantic_type(tuple[float, float]), [0, 0.9], [0.0, 0.9]),
+    (pydantic_type(float | Tensor), 1, 1.0),
+    (pydantic_type(tuple[float | Tensor, float | Tensor]), [0, 1], [0.0, 1.0]),
+    (pydantic_type(Sequence[int]), [1, 2.0], [1, 2]),
+    (pydantic_type(Mapping[str, int | None]), {"label": None}, {"label": None}),
+    (pydantic_type(float | Callable[[int], float]), {"_target_": "x"}, {"_target_": "x"}),
+    (pydantic_type(nn.Module | None), None, None),
+    (pydantic_type(bool | str), "Yes", True),
+    (pydantic_type(bool | str), "inductor", "inductor"),
+    (pydantic_type(bool | Literal["warn"] | None), "warn", "warn"),
+    (pydantic_type(int | float), 1, 1),
+    (pydantic_type(int | float), 1.0, 1.0),
+    (pydantic_type(Any), object, object),
+    (pydantic_type("what no module holds"), 5, 5),
 ]
 REFUSED = [
     (Number, "1e-4", "is a number, and in quotes this is text: key=1e-4"),
@@ -59,14 +59,14 @@ REFUSED = [
     (Flag, "maybe", "true or false"),
     (NonEmptyText, "", "key='': key is text"),
     (Text, None, "is text"),
-    (value_type(tuple[float, float]), [0.5], "key=[0.5]: key is a list of 2 numbers"),
-    (value_type(Sequence[int]), ["a"], "a list of integers"),
-    (value_type(Sequence[int]), 5, "a list of integers"),
-    (value_type(float | Tensor), {"_target_": "x"}, "is a number"),
-    (value_type(float | Callable[[int], float]), "fast", "is a number or a schedule"),
-    (value_type(Callable[..., Any] | None), "batch", "is a component ({_target_: ...}) or null"),
-    (value_type(Literal["bilinear", "bicubic"]), "bilinea", "one of bilinear, bicubic. Did you mean bilinear?"),
-    (value_type(Mapping[str, Mapping[str, float]]), {"a": {"b": "c"}}, "key.a.b=c: key.a.b is a number"),
+    (pydantic_type(tuple[float, float]), [0.5], "key=[0.5]: key is a list of 2 numbers"),
+    (pydantic_type(Sequence[int]), ["a"], "a list of integers"),
+    (pydantic_type(Sequence[int]), 5, "a list of integers"),
+    (pydantic_type(float | Tensor), {"_target_": "x"}, "is a number"),
+    (pydantic_type(float | Callable[[int], float]), "fast", "is a number or a schedule"),
+    (pydantic_type(Callable[..., Any] | None), "batch", "is a component ({_target_: ...}) or null"),
+    (pydantic_type(Literal["bilinear", "bicubic"]), "bilinea", "one of bilinear, bicubic. Did you mean bilinear?"),
+    (pydantic_type(Mapping[str, Mapping[str, float]]), {"a": {"b": "c"}}, "key.a.b=c: key.a.b is a number"),
 ]
 
 
@@ -95,7 +95,7 @@ def test_booleans_are_accepted_in_three_spellings_and_any_case(text: str) -> Non
 
 def test_a_kind_is_described_in_words() -> None:
     assert describe_type(Count | None) == "an integer from 1 on or null"
-    assert describe_type(value_type(tuple[float, float])) == "a list of 2 numbers"
+    assert describe_type(pydantic_type(tuple[float, float])) == "a list of 2 numbers"
 
 
 def test_arguments_of_an_init_are_checked_against_its_annotations() -> None:

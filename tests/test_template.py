@@ -18,7 +18,7 @@ def render(monkeypatch):
         from jinja2 import DictLoader
 
         environment = template._jinja_environment().overlay(loader=DictLoader({name: source}))
-        monkeypatch.setattr(template, "_environment", lambda: environment)
+        monkeypatch.setattr(template, "_jinja_environment", lambda: environment)
         return template.render_template(name, **values)
 
     return render_source

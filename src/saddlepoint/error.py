@@ -60,14 +60,14 @@ def first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
 
 
-def describe_value(value: Any) -> str:
+def describe_type_of(value: Any) -> str:
     """Return a value's type in words: "a tensor of shape [2]", "a tuple"."""
     shape = f"tensor of shape {list(value.shape)}" if type(value).__name__ in ("Tensor", "Parameter") else ""
     name = shape or type(value).__name__
     return "None" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
-def source_location(function: Any) -> str:
+def format_source_location(function: Any) -> str:
     """Return " (file, line 12)" of a function or of a module's `forward`; "" if it is unknown."""
     while isinstance(function, partial):
         function = function.func

@@ -122,7 +122,7 @@ def describe_type(type_: Any) -> str:
 def format_value(value: Any) -> str:
     """Format a value as it is typed on a command line; text that looks like another type is quoted."""
     if isinstance(value, str):
-        return repr(value) if _without_quotes(value) is not value or not value else value
+        return repr(value) if _parse_unquoted(value) is not value or not value else value
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, list | tuple):
@@ -132,7 +132,7 @@ def format_value(value: Any) -> str:
     return str(value)
 
 
-def integer_from(least: int) -> Any:
+def integer_type_from(least: int) -> Any:
     """Return the type of integers of at least `least`."""
     return Annotated[int, Strict(), Field(ge=least), BeforeValidator(_to_integer)]
 
@@ -142,13 +142,13 @@ def nullable(type_: Any) -> Any:
     return type_ | None
 
 
-def invalid_message(sentence: str) -> WithJsonSchema:
+def invalid_message_annotation(sentence: str) -> WithJsonSchema:
     """Return an annotation with the whole message of `validate_value` for an invalid value."""
     return WithJsonSchema({MESSAGE_KEY: sentence})
 
 
 @cache
-def value_type(annotation: Any) -> Any:
+def pydantic_type(annotation: Any) -> Any:
     """Return the pydantic type of an annotation: Number for float, two of them for tuple[float, float].
 
     Classes become Component.
@@ -166,7 +166,7 @@ def value_type(annotation: Any) -> Any:
         types_in_union, members = {}, []
         for arg in args:
             if arg is not type(None) and getattr(arg, "__name__", "") != TENSOR:
-                types_in_union[SIMPLE_TYPES[arg] if arg in SIMPLE_TYPES else value_type(arg)] = None
+                types_in_union[SIMPLE_TYPES[arg] if arg in SIMPLE_TYPES else pydantic_type(arg)] = None
         for type_ in (*ORDER, *types_in_union, Text):  # text accepts integers too, so it is last
             if (
                 type_ in types_in_union
@@ -183,11 +183,11 @@ def value_type(annotation: Any) -> Any:
     if origin is Literal:
         return annotation
     if origin is tuple and Ellipsis not in args:
-        return Annotated[tuple[*map(value_type, args)], AfterValidator(list)]
+        return Annotated[tuple[*map(pydantic_type, args)], AfterValidator(list)]
     if origin in (*LISTS, tuple):
-        return list[value_type(args[0]) if args else Any]
+        return list[pydantic_type(args[0]) if args else Any]
     if origin in MAPPINGS:
-        return dict[str, value_type(args[1])]
+        return dict[str, pydantic_type(args[1])]
     return Component
 
 
@@ -223,7 +223,7 @@ def validate_arguments(function: Callable[..., Any], values: Mapping[str, Any], 
                 f"{prefix}.{name}: there is no such key.{did_you_mean(name, known)} It takes {', '.join(known)}"
             )
     return {
-        name: validate_value(value_type(resolve_annotation(function, known[name])), value, f"{prefix}.{name}")
+        name: validate_value(pydantic_type(resolve_annotation(function, known[name])), value, f"{prefix}.{name}")
         for name, value in values.items()
     }
 
@@ -262,7 +262,7 @@ def type_adapter(type_: Any) -> TypeAdapter[Any]:
     return TypeAdapter(type_)
 
 
-def _without_quotes(text: str) -> Any:
+def _parse_unquoted(text: str) -> Any:
     """Return the value that a text would have without quotes."""
     lower = text.lower()
     if lower in ("null", "none", *FLAGS):
@@ -276,9 +276,9 @@ def _without_quotes(text: str) -> Any:
 def _suggest_correction(type_: Any, value: Any, key: str) -> str:
     """Return a correction of the value, "" if none can be guessed."""
     schema = type_adapter(type_).json_schema()
-    if isinstance(value, str) and _without_quotes(value) is not value and "type" in str(schema):
+    if isinstance(value, str) and _parse_unquoted(value) is not value and "type" in str(schema):
         try:
-            type_adapter(type_).validate_python(_without_quotes(value))
+            type_adapter(type_).validate_python(_parse_unquoted(value))
             return f", and in quotes this is text: {key}={value}"
         except ValidationError:
             return ""

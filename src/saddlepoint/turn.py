@@ -218,7 +218,7 @@ class Turn:
     def _condition_tensor(self, key: str, name: str, rows: int) -> Any:
         if (value := self.tensor(name)) is None:
             raise Mistake(f"condition {key} is the column {name}, which these data lack. {self._known_columns()}")
-        return _first_rows(value, rows) if name.partition(".")[0] in self.draws else _repeat_rows(value, rows)
+        return _cut_or_repeat_rows(value, rows) if name.partition(".")[0] in self.draws else _repeat_rows(value, rows)
 
     def _known_columns(self) -> str:
         present = [name for name, column in self.batch_columns.items() if column is not None]
@@ -233,9 +233,9 @@ class Turn:
         """Return the arguments that `maker` is called with when it makes a side (game.side.Side): x and condition."""
         x = self.tensor(side.of)
         condition = self.condition(side.condition, x)
-        return self._apply_makers(side.by[: side.by.index(maker)], x, condition)[0], condition
+        return self._apply_networks(side.by[: side.by.index(maker)], x, condition)[0], condition
 
-    def _apply_makers(self, makers: Sequence[str], x: Any, condition: Condition) -> tuple[Any, Any]:
+    def _apply_networks(self, makers: Sequence[str], x: Any, condition: Condition) -> tuple[Any, Any]:
         """Apply the makers to x in order; return the samples and the extra output of the last maker that has one."""
         extra_output = None
         for maker in makers:
@@ -263,7 +263,7 @@ class Turn:
             if x is None:
                 raise Mistake(f"side {name} starts from {side.of}, which these data lack. {self._known_columns()}")
             condition = self.condition(side.condition, x) if side.condition else {}
-            x, extra_output = self._apply_makers(side.by, x, condition) if side.by else (x, None)
+            x, extra_output = self._apply_networks(side.by, x, condition) if side.by else (x, None)
         takes_slope = name in self.slope_at
         tensors = x.values() if isinstance(x, Mapping) else [x]
         if takes_slope and not (needs_grad and any(tensor.requires_grad for tensor in tensors)):
@@ -283,10 +283,10 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
         yield from tensors_in(item)
 
 
-def _first_rows(value: Any, rows: int) -> Any:
+def _cut_or_repeat_rows(value: Any, rows: int) -> Any:
     """Return the first `rows` rows of a draw if it has more, otherwise repeat it."""
     if isinstance(value, Mapping):
-        return {name: _first_rows(tensor, rows) for name, tensor in value.items()}
+        return {name: _cut_or_repeat_rows(tensor, rows) for name, tensor in value.items()}
     return value[:rows] if value.shape[0] > rows else _repeat_rows(value, rows)
 
 

@@ -152,12 +152,12 @@ def test_the_card_has_only_recorded_facts(record, folder, checkout):
 
 def test_the_cards_command_trains_the_same_run_again(folder, record):
     from saddlepoint.config.compose import compose
-    from saddlepoint.config.identity import identity
+    from saddlepoint.config.identity import compute_identity
     from saddlepoint.experiment.run_config import load_run_config
 
     program, train, *words = json.loads((folder / "card.json").read_text())["command"]
     assert (program, train) == ("saddlepoint", "train")
-    assert identity(compose(words)) == identity(load_run_config(record))
+    assert compute_identity(compose(words)) == compute_identity(load_run_config(record))
     assert {"images=1280", "seed=0"} <= set(words)
 
 
@@ -216,13 +216,13 @@ def test_a_memorisation_reading_is_shown_only_for_its_weights(record, tmp_path):
 )
 def test_a_config_is_formatted_as_overrides_that_compose_it(words):
     from saddlepoint.config.compose import compose
-    from saddlepoint.config.identity import identity
+    from saddlepoint.config.identity import compute_identity
     from saddlepoint.export.train_command import to_command_line
 
     config = compose(words)
     message = to_command_line(config)
     assert message is not None
-    assert identity(compose(message)) == identity(config)
+    assert compute_identity(compose(message)) == compute_identity(config)
     assert len(message) <= len(words) + 4
 
 

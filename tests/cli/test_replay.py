@@ -71,10 +71,10 @@ class Later:
 def test_an_overflowing_layer_is_named_and_the_turn_repeats_bit_for_bit(words, tmp_path):
     result = played(dumped([*BLOW, *words], tmp_path))
     assert result.mismatches == []
-    assert str(result.module).startswith(
+    assert str(result.first_bad_module).startswith(
         "players.discriminator.network.trunk.hidden1.1.0 (Linear); its input was finite"
     )
-    assert result.parameters[0] > 0
+    assert result.gradient_counts[0] > 0
     terms = [value for values in result.turn_values.values() for value in values["terms"].values()]
     assert any(not math.isfinite(value) for value in terms)
 
@@ -85,7 +85,7 @@ def test_a_division_by_zero_in_a_term_names_no_module(side, tmp_path, monkeypatc
     path = dumped([], tmp_path)
     assert dump.load_dump(path)["what"].startswith(f"{side}/adversarial = ")
     result = played(path)
-    assert (result.module, result.mismatches) == (None, [])
+    assert (result.first_bad_module, result.mismatches) == (None, [])
 
 
 def test_a_non_finite_gradient_of_a_finite_term_is_caught_before_the_step(tmp_path, monkeypatch):
@@ -95,9 +95,9 @@ def test_a_non_finite_gradient_of_a_finite_term_is_caught_before_the_step(tmp_pa
     assert content["what"].startswith("the gradient of players.generator.network.")
     assert all(torch.isfinite(v).all() for v in content["state_dict"].values() if isinstance(v, torch.Tensor))
     result = played(path)
-    assert (result.module, result.mismatches) == (None, [])
-    assert str(result.parameter).startswith("players.generator.network.")
-    assert result.weights == []
+    assert (result.first_bad_module, result.mismatches) == (None, [])
+    assert str(result.first_bad_parameter).startswith("players.generator.network.")
+    assert result.nonfinite_weights == []
 
 
 def test_the_turn_repeats_in_a_resumed_run(tmp_path):

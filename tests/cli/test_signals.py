@@ -87,7 +87,7 @@ def test_two_signals_at_once_count_as_one(tmp_path: Path, at_images) -> None:
     assert (summary(tmp_path)["exit"], summary(tmp_path)["images"]) == (143, 128)
 
 
-@pytest.mark.parametrize("moment", ["write_initial_files", "_measure_final_scores"])
+@pytest.mark.parametrize("moment", ["rewind_and_write_initial_files", "_measure_final_scores"])
 def test_a_signal_before_the_first_round_or_in_the_final_evaluation_is_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:

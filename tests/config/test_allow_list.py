@@ -17,7 +17,7 @@ from saddlepoint.cli.train import train_config_file
 from saddlepoint.config import allow_list, catalogue, config_file
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import apply_overrides, compose
-from saddlepoint.config.instantiate import instantiate, locate
+from saddlepoint.config.instantiate import import_target, instantiate
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.run_config import load_run_config
 from saddlepoint.multirun import multirun
@@ -46,7 +46,7 @@ REFUSED = [
     "omegaconf.OmegaConf.load", "torch.utils.cpp_extension.load", "torch.jit.load", "torch.package.PackageImporter",
     # objects of this package that are not components
     "saddlepoint.__main__.main", "saddlepoint.cli.main", "saddlepoint.experiment.train.train", "saddlepoint.train",
-    "saddlepoint.config.allow_list.grant", "saddlepoint.run.folder.write_file", "saddlepoint.run.folder.Run",
+    "saddlepoint.config.allow_list.allow_names", "saddlepoint.run.folder.write_file", "saddlepoint.run.folder.Run",
     "saddlepoint.run.storage.atomic.write_atomic",
     "saddlepoint.evaluation.reference_statistics.load_reference_statistics",
     "saddlepoint.launcher.submitit.run_job", "saddlepoint.launcher.job.Job", "saddlepoint.callback.grid.picture",
@@ -65,7 +65,7 @@ REFUSED = [
 
 @pytest.mark.parametrize("name", LISTED)
 def test_components_are_on_the_allow_list(name: str) -> None:
-    assert callable(locate("place", name))
+    assert callable(import_target("place", name))
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -73,7 +73,7 @@ def test_other_objects_are_refused_in_one_line(name: str) -> None:
     with pytest.raises(
         Mistake, match=r"^place: .*(not on the list of what a config may build|there|no class)"
     ) as message:
-        locate("place", name)
+        import_target("place", name)
     assert len(str(message.value).splitlines()) == 1
     with pytest.raises(Mistake):
         instantiate(OmegaConf.create({"a": [{"b": {"_target_": name, "_partial_": True}}]}).a, "a")
@@ -81,9 +81,9 @@ def test_other_objects_are_refused_in_one_line(name: str) -> None:
 
 def test_what_is_allowed_for_one_config_is_refused_in_the_next() -> None:
     for name in ("torchvision.models.resnet18", "saddlepoint.layer.conditional_sequential.ConditionalSequential"):
-        assert callable(locate("place", name, [name.rpartition(".")[0], "torchvision.models.resnet"]))
+        assert callable(import_target("place", name, [name.rpartition(".")[0], "torchvision.models.resnet"]))
         with pytest.raises(Mistake, match="not on the list"):
-            locate("place", name)
+            import_target("place", name)
 
 
 def test_every_included_yaml_names_only_allowed_objects() -> None:
@@ -95,7 +95,7 @@ def test_every_included_yaml_names_only_allowed_objects() -> None:
     result = {t for path in catalogue.conf_folder().rglob("*.yaml") for t in targets(yaml.safe_load(path.read_text()))}
     assert len(result) > 60
     for target in result:
-        locate("shipped", target)
+        import_target("shipped", target)
 
 
 def test_only_the_listed_packages_are_allowed() -> None:
@@ -137,20 +137,20 @@ def test_a_module_that_is_not_allowed_is_not_imported(user_module: Path) -> None
 
 def test_an_object_is_checked_by_the_module_that_defines_it(user_module: Path) -> None:
     for name in ("generator", "softer", "Linear"):
-        assert callable(locate("x", f"theirs.{name}", ["theirs"]))
-    assert callable(locate("x", "theirs.generator", ["theirs.generator"]))
-    assert callable(locate("x", "theirs.os.system", ["theirs.os.system"])), "said in so many words"
+        assert callable(import_target("x", f"theirs.{name}", ["theirs"]))
+    assert callable(import_target("x", "theirs.generator", ["theirs.generator"]))
+    assert callable(import_target("x", "theirs.os.system", ["theirs.os.system"])), "said in so many words"
     for name in ("os.system", "torch.load", "loader", "functools.partial"):
         with pytest.raises(Mistake, match="not on the list"):
-            locate("x", f"theirs.{name}", ["theirs"])
+            import_target("x", f"theirs.{name}", ["theirs"])
     with pytest.raises(Mistake, match="not on the list"):
-        locate("x", "theirs.generator", ["their", "theirs.other", "theirs.gen"])
+        import_target("x", "theirs.generator", ["their", "theirs.other", "theirs.gen"])
 
 
 def test_objects_of_libraries_are_refused_without_a_way_to_allow_them() -> None:
     for name in ("os.system", "torch.load", "hydra.utils.instantiate", "saddlepoint.data.mnist.os.system"):
         with pytest.raises(Mistake) as message:
-            locate("x", name)
+            import_target("x", name)
         assert "allow_target" not in str(message.value)
 
 
@@ -210,7 +210,7 @@ def test_nested_interpolations_have_a_maximum_depth() -> None:
 def test_an_empty_attribute_name_is_refused() -> None:
     for name in ("torch.nn..Linear", ".torch.nn.Linear", "torch.nn.", "torch.nn.Linear.", "..", "", "torch"):
         with pytest.raises((Mistake, ValueError)):
-            locate("x", name)
+            import_target("x", name)
 
 
 # -------------------------------------------------------------------------------------------------- who may allow it
@@ -221,7 +221,7 @@ def test_allow_target_on_the_command_line_allows_a_module(words: list[str]) -> N
     config = compose(words)
     assert allow_list.allowed_names(config) == ("theirs",)
     assert allow_list.allowed_names(config.game.players) == ("theirs",)
-    assert allow_list.to_arguments(config) == ["allow_target=[theirs]"]
+    assert allow_list.allowed_as_arguments(config) == ["allow_target=[theirs]"]
 
 
 def test_the_environment_allows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,7 +288,7 @@ def test_a_config_file_allows_nothing_without_the_argument(user_module: Path, tm
     assert not (user_module / "mark").exists()
     assert not (tmp_path / "outputs").exists() or not list((tmp_path / "outputs").rglob("config.yaml"))
     read = config_file.load_config(path)
-    allow_list.grant(read, ["theirs"])
+    allow_list.allow_names(read, ["theirs"])
     check(read)
 
 

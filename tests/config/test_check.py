@@ -14,8 +14,8 @@ from omegaconf.errors import ReadonlyConfigError
 
 from saddlepoint.config.check import check, config_warnings, describe_terms
 from saddlepoint.config.compose import compose
-from saddlepoint.config.identity import identity
-from saddlepoint.config.instantiate import instantiate, locate, signature_parameters
+from saddlepoint.config.identity import compute_identity
+from saddlepoint.config.instantiate import import_target, instantiate, signature_parameters
 from saddlepoint.config.tree import CheckedConfig
 from saddlepoint.error import Mistake
 
@@ -175,7 +175,7 @@ def test_extra_arguments_are_passed_unchanged() -> None:
 @pytest.mark.usefixtures("user_module")
 def test_parameters_include_those_passed_to_the_parent() -> None:
     def names(name: str) -> set[str] | None:
-        result = signature_parameters(locate("x", f"their_pieces.{name}", ["their_pieces"]))
+        result = signature_parameters(import_target("x", f"their_pieces.{name}", ["their_pieces"]))
         return None if result is None else set(result)
 
     assert names("Base") == {"a", "b", "c"}
@@ -189,7 +189,7 @@ def test_a_missing_import_of_a_module_is_named(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "needs_more.py").write_text("import not_installed_anywhere\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(Mistake, match="needs_more needs the module not_installed_anywhere"):
-        locate("objective.generator", "needs_more.loss", ["needs_more"])
+        import_target("objective.generator", "needs_more.loss", ["needs_more"])
 
 
 def test_a_layer_without_a_position_is_refused_with_an_example() -> None:
@@ -208,4 +208,4 @@ def test_a_checked_config_cannot_be_changed_and_a_copy_of_it_is_not_checked() ->
     assert checked.images != 5_000, "whose config it was made of may go on changing his"
     assert check(checked) is checked
     assert not isinstance(copy.deepcopy(checked), CheckedConfig)
-    assert checked.identity == identity(config) != check(compose([])).identity
+    assert checked.identity == compute_identity(config) != check(compose([])).identity

@@ -13,7 +13,7 @@ from saddlepoint.cli import main
 from saddlepoint.config import catalogue
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
-from saddlepoint.config.instantiate import locate, signature_parameters
+from saddlepoint.config.instantiate import import_target, signature_parameters
 from saddlepoint.config.key_types import KEY_TYPES, PRECISIONS
 from saddlepoint.error import Mistake
 from saddlepoint.schema import FLAGS, Flag
@@ -219,7 +219,7 @@ def test_every_argument_of_an_included_component_has_an_annotation() -> None:
         for node in _targets(OmegaConf.load(path)):
             name = str(node["_target_"])
             if name.startswith("saddlepoint.") and not name.startswith("saddlepoint.objective."):
-                known = signature_parameters(locate("x", name)) or {}
+                known = signature_parameters(import_target("x", name)) or {}
                 bare += [f"{name}.{key}" for key in node if key in known and known[key].annotation in _NOTHING]
     assert bare == []
 

@@ -9,7 +9,7 @@ from saddlepoint.cli import main
 from saddlepoint.comparison.arms.record import load_record
 from saddlepoint.config import catalogue, config_file
 from saddlepoint.config.compose import apply_overrides, compose
-from saddlepoint.config.identity import identity
+from saddlepoint.config.identity import compute_identity
 
 RUN = Path(__file__).parents[1] / "fixture" / "runs" / "image" / "seed0"
 
@@ -55,4 +55,4 @@ def test_a_user_defined_experiment_with_the_old_key_composes_with_a_message(
 
 
 def test_the_second_extractor_does_not_change_the_identity() -> None:
-    assert identity(compose([])) == identity(compose(["evaluation.second=null"]))
+    assert compute_identity(compose([])) == compute_identity(compose(["evaluation.second=null"]))

@@ -8,7 +8,7 @@ import pytest
 from runs import run
 
 from saddlepoint.cli import main
-from saddlepoint.cli.unused_override import shadowed_overrides
+from saddlepoint.cli.unused_override import describe_shadowed_overrides
 
 SAMPLES = ["samples=samples.npz", "data=digits"]
 IMPORT = ["import", "from=samples.npz", "name=theirs", "data=digits"]
@@ -100,7 +100,7 @@ TWICE = [
 def test_the_last_of_two_values_counts_and_the_first_is_reported(words: list[str]) -> None:
     last = words[-1]
     first = next(override for override in words[1:] if override.partition("=")[0] == last.partition("=")[0])
-    assert list(shadowed_overrides(words[1:])) == [f"{first} has no effect: {last} comes after it"]
+    assert list(describe_shadowed_overrides(words[1:])) == [f"{first} has no effect: {last} comes after it"]
 
 
 def test_the_message_is_printed_and_the_config_has_the_last_value(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ import saddlepoint
 from saddlepoint.cli import main
 from saddlepoint.config import user_code
 from saddlepoint.config.compose import compose
-from saddlepoint.config.identity import identity
+from saddlepoint.config.identity import compute_identity
 from saddlepoint.error import Mistake
 
 LOSS = """
@@ -91,9 +91,9 @@ def test_python_installed_and_included_modules_are_not_user_code():
 def test_configs_without_user_code_keep_their_identity(user_module):
     config = compose()
     assert "code" not in config
-    assert identity(config).startswith("ab3803eb"), "of the first edition"
+    assert compute_identity(config).startswith("ab3803eb"), "of the first edition"
     (user_module / "loss.py").write_text("x = 1")
-    assert identity(compose()) == identity(config)
+    assert compute_identity(compose()) == compute_identity(config)
 
 
 @pytest.mark.parametrize("file", ["loss.py", "part.py", "deeper.py", "__init__.py"])
@@ -101,7 +101,7 @@ def test_edited_code_is_a_different_run_by_default(user_module, file):
     before = compose(WORDS)
     edit(user_module / file)
     after = compose(WORDS)
-    assert (before.name == after.name, identity(before) == identity(after)) == (False, False)
+    assert (before.name == after.name, compute_identity(before) == compute_identity(after)) == (False, False)
     edit(user_module / "unrelated.py")
     assert compose(WORDS).name == after.name
 
@@ -110,7 +110,7 @@ def test_code_of_observers_is_recorded_but_not_part_of_the_identity(user_module,
     (user_module / "watch.py").write_text("from pytorch_lightning import Callback\nclass Watch(Callback):\n    pass\n")
     words = ["+callback.watch={_target_: ownpackage.watch.Watch}", "allow_target=[ownpackage]", "metric=[]"]
     config = compose(words)
-    assert (identity(config), config.get("code")) == (identity(compose(["metric=[]"])), None)
+    assert (compute_identity(config), config.get("code")) == (compute_identity(compose(["metric=[]"])), None)
     record = run(tmp_path / "out", *words)
     message = json.loads((record.folder / "provenance.json").read_text())["code"]
     assert list(message) == ["ownpackage", "ownpackage.watch"]
@@ -165,7 +165,7 @@ def test_under_the_default_name_edited_code_starts_a_new_run_with_a_message(user
 
 def test_an_old_run_without_code_hashes_resumes_with_a_message(user_module, tmp_path):
     config = compose([*SMALL, *WORDS])
-    old_name = f"digits-mlp-nonsaturating-{identity(config, with_code=False)[:8]}"
+    old_name = f"digits-mlp-nonsaturating-{compute_identity(config, with_code=False)[:8]}"
     record = run(tmp_path / "out", *WORDS, "images=640", f"name={old_name}")
     file = record.folder / "config.yaml"
     saved = file.read_text().partition("\ncode:")

@@ -20,7 +20,7 @@ from PIL import Image
 
 from saddlepoint.data import image_file as picture_module
 from saddlepoint.data import listing as listing_module
-from saddlepoint.data.facts import image_facts
+from saddlepoint.data.facts import read_image_facts
 from saddlepoint.data.image_folder import ImageFolder
 from saddlepoint.data.listing import list_files
 from saddlepoint.error import Mistake
@@ -213,17 +213,17 @@ def test_every_documented_kind_of_file_is_read(tmp_path, suffix):
 
 def test_reading_the_facts_imports_no_torch(folder):
     code = (
-        "import sys; from saddlepoint.data.facts import image_facts; print(image_facts(sys.argv[1], None, 3)[0]);"
+        "import sys; from saddlepoint.data import facts; print(facts.read_image_facts(sys.argv[1], None, 3)[0]);"
         "assert not {'torch', 'numpy', 'pytorch_lightning'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "{'shape': [3, 6, 6], 'classes': 3}"
-    assert image_facts(folder, 4, 1)[0] == {"shape": [1, 4, 4], "classes": 3}
+    assert read_image_facts(folder, 4, 1)[0] == {"shape": [1, 4, 4], "classes": 3}
 
 
 def test_the_facts_are_checked_and_the_extractor_follows_them(folder, tmp_path):
-    described, _ = image_facts(folder)
+    described, _ = read_image_facts(folder)
     data = ImageFolder(folder, **described)
     data.setup()
     assert data.extractor == "trained"
@@ -323,7 +323,7 @@ def test_images_are_cropped_to_the_centre_or_padded_to_any_size(tmp_path, size):
 def test_an_invalid_size_is_refused_with_its_key(folder, size):
     assert f"data.size={size}" in refusal_message(folder, size=size)
     with pytest.raises(Mistake, match=r"data\.size="):
-        image_facts(folder, size)
+        read_image_facts(folder, size)
 
 
 def test_alpha_can_be_kept_as_a_channel(tmp_path):
@@ -361,7 +361,7 @@ def test_an_array_of_any_number_of_channels_is_a_data_set(tmp_path, channels, en
         np.savez(location, x=x.transpose(0, 3, 1, 2), y=y)
     else:
         np.save(location, x)
-    assert image_facts(location, None, channels)[0] == {
+    assert read_image_facts(location, None, channels)[0] == {
         "shape": [channels, 6, 8],
         "classes": 4 if ending == "npz" else None,
     }
@@ -512,7 +512,7 @@ def test_too_few_images_and_bad_numbers_are_refused(folder, tmp_path):
 
 @pytest.mark.skipif(not CIFAR.is_file(), reason=f"no {CIFAR}: set SADDLEPOINT_DATA")
 def test_a_zip_of_fifty_thousand_images_is_streamed_without_unpacking():
-    assert image_facts(CIFAR)[0] == {"shape": [3, 32, 32], "classes": 10}
+    assert read_image_facts(CIFAR)[0] == {"shape": [3, 32, 32], "classes": 10}
     data = ImageFolder(CIFAR, size=32, memory=0, workers=0, batch=20)
     batch = next(data.training_batches(39_990))
     assert data.describe()["sizes"] == {"train": 40_000, "validation": 5_000, "test": 5_000}

@@ -347,7 +347,7 @@ def test_names_are_the_same_in_every_locale(tmp_path):
         Image.fromarray(noise(i)).save(path / f"é{i}.png")
     code = (
         "import sys; from saddlepoint.data import facts, listing; files = listing.list_files(sys.argv[1]);"
-        "print([listing.name_bytes(name) for name in files.names], facts.image_facts(sys.argv[1])[0]);"
+        "print([listing.encode_name(name) for name in files.names], facts.read_image_facts(sys.argv[1])[0]);"
         "print(ascii(files.location(files.names[0])))"
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from saddlepoint.evaluation.contract import Contract, Score, first_difference
+from saddlepoint.evaluation.contract import Contract, Score, first_differing_field
 
 CONTRACT = Contract(
     metric="coverage",
@@ -48,11 +48,11 @@ def test_a_difference_in_any_field_is_named(name: str) -> None:
     other = replace(
         CONTRACT, **{name: getattr(CONTRACT, name) * 2 + (1 if isinstance(getattr(CONTRACT, name), int) else "x")}
     )
-    assert first_difference(CONTRACT, other) == first_difference(other, CONTRACT) == name
+    assert first_differing_field(CONTRACT, other) == first_differing_field(other, CONTRACT) == name
 
 
 def test_a_setting_that_differs_or_is_missing_is_named() -> None:
-    assert first_difference(CONTRACT, replace(CONTRACT, settings={"k": 5, "N": 500, "M": 900})) == "settings.N"
-    assert first_difference(CONTRACT, replace(CONTRACT, settings={"k": 5, "N": 897})) == "settings.M"
-    assert first_difference(replace(CONTRACT, settings={}), CONTRACT) == "settings.k"
-    assert first_difference(CONTRACT, replace(CONTRACT)) is None
+    assert first_differing_field(CONTRACT, replace(CONTRACT, settings={"k": 5, "N": 500, "M": 900})) == "settings.N"
+    assert first_differing_field(CONTRACT, replace(CONTRACT, settings={"k": 5, "N": 897})) == "settings.M"
+    assert first_differing_field(replace(CONTRACT, settings={}), CONTRACT) == "settings.k"
+    assert first_differing_field(CONTRACT, replace(CONTRACT)) is None

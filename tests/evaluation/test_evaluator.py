@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.error import Mistake
-from saddlepoint.evaluation.contract import Score, first_difference
+from saddlepoint.evaluation.contract import Score, first_differing_field
 from saddlepoint.evaluation.evaluator import BACKENDS, Evaluator
 from saddlepoint.extractor.classifier import Shipped
 from saddlepoint.extractor.extractor import Extractor, Features
@@ -161,7 +161,7 @@ def test_an_evaluation_restores_the_global_random_state(stripes) -> None:
     evaluator = Evaluator(Counting(), metrics())
     before = torch.random.get_rng_state()
     evaluator(lambda n: torch.rand(n, 1, 6, 6) * 2 - 1, stripes)
-    evaluator.anchor_scores(stripes)
+    evaluator.measure_anchors(stripes)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -242,29 +242,29 @@ def test_metrics_that_need_more_samples_are_left_out_with_one_message(stripes) -
 def test_anchors_are_measured_once_with_the_contract_of_the_generator(stripes, tmp_path: Path) -> None:
     extractor = Counting()
     evaluator = Evaluator(extractor, metrics(), cache=tmp_path)
-    anchors = evaluator.anchor_scores(stripes)
+    anchors = evaluator.measure_anchors(stripes)
     assert list(anchors) == ["real", "10 memorised", "100 memorised", "class means + noise"]
     # the reals, the held-out reals, the 100 memorised images and the noisy means
     assert extractor.number == 120 + 60 + 100 + 60
     number = extractor.number
-    assert Evaluator(extractor, metrics(), cache=tmp_path).anchor_scores(stripes) == anchors
+    assert Evaluator(extractor, metrics(), cache=tmp_path).measure_anchors(stripes) == anchors
     assert extractor.number == number
     scores = evaluator(noise(1, 6, 6), stripes)
     for name, anchor in anchors.items():
         assert list(anchor) == list(scores), name
-        assert all(first_difference(anchor[key].contract, scores[key].contract) == "weights" for key in anchor)
-    Evaluator(extractor, metrics(), n=20, cache=tmp_path).anchor_scores(stripes)
+        assert all(first_differing_field(anchor[key].contract, scores[key].contract) == "weights" for key in anchor)
+    Evaluator(extractor, metrics(), n=20, cache=tmp_path).measure_anchors(stripes)
     assert extractor.number > number
 
 
 def test_the_real_anchor_has_at_most_all_held_out_images(stripes) -> None:
-    anchors = Evaluator(Counting(), metrics(), n=200).anchor_scores(stripes)
+    anchors = Evaluator(Counting(), metrics(), n=200).measure_anchors(stripes)
     assert next(iter(anchors["real"])) == "fid_counting_60_train"
     assert next(iter(anchors["10 memorised"])) == "fid_counting_200_train"
 
 
 def test_points_have_anchors_too(points) -> None:
-    anchors = Evaluator(Identity((3,)), {"fid": FrechetDistance(), "coverage": Coverage()}).anchor_scores(
+    anchors = Evaluator(Identity((3,)), {"fid": FrechetDistance(), "coverage": Coverage()}).measure_anchors(
         points(shift=5.0)
     )
     means = anchors["class means + noise"]
@@ -288,7 +288,7 @@ def test_held_out_digits_score_better_than_every_other_anchor() -> None:
     from saddlepoint.data.digits import Digits
 
     data = Digits()
-    anchors = Evaluator(Shipped("digits"), metrics()).anchor_scores(data)
+    anchors = Evaluator(Shipped("digits"), metrics()).measure_anchors(data)
     real = values(anchors.pop("real"))
     assert list(real) == ["fid_digits_900_train", "inception_score_digits_900_train", "coverage_digits_900_train"]
     assert real["coverage_digits_900_train"] > 0.9

@@ -7,18 +7,18 @@ from torchmetrics.image.mifid import _mifid_compute
 
 from saddlepoint.evaluation.memorisation_alarm import (
     SpaceNeighbours,
-    copy_score,
     enrichment_p_value,
     find_space_neighbours,
     memorisation_alarm,
     min_detectable_copies,
+    neighbour_distance_ratio,
 )
 from saddlepoint.evaluation.memorisation_statistics import (
     Neighbours,
-    assign_cells,
     authenticity,
     copying_statistic,
     distance_ratio,
+    kmeans_cells,
     mann_whitney_z,
     membership_auc,
     memorisation_distance,
@@ -140,7 +140,7 @@ def test_the_copying_statistic_is_negative_for_copies_and_positive_for_noise():
 
     def statistic(samples):
         distance = [nearest_neighbours(x, train).distance[:, 0] for x in (samples, held_out)]
-        return copying_statistic(*distance, *assign_cells(train, samples, held_out, number=4))
+        return copying_statistic(*distance, *kmeans_cells(train, samples, held_out, number=4))
 
     copies = train + 0.01 * normal(3, 400, 3)
     selected = new[:, 0] > 0.5
@@ -267,7 +267,9 @@ def test_the_order_of_samples_and_images_does_not_matter():
     one = find_space_neighbours(samples, train, held_out)
     orders = [torch.randperm(len(x), generator=torch.Generator().manual_seed(5)) for x in (samples, train)]
     other = find_space_neighbours(samples[orders[0]], train[orders[1]], held_out)
-    assert copy_score(one.sample_to_train)[orders[0]].allclose(copy_score(other.sample_to_train))
+    assert neighbour_distance_ratio(one.sample_to_train)[orders[0]].allclose(
+        neighbour_distance_ratio(other.sample_to_train)
+    )
     assert one.sample_to_held_out.distance[orders[0]].allclose(other.sample_to_held_out.distance)
 
 

@@ -11,9 +11,9 @@ from saddlepoint.error import Mistake
 from saddlepoint.evaluation import self_test as module
 from saddlepoint.evaluation.self_test import (
     certificate_deviations,
+    measure_and_write_certificate,
     measure_certificate,
     measure_inception_score,
-    write_certificate,
 )
 from saddlepoint.extractor.classifier import WEIGHTS_FOLDER, Shipped, shipped_classifiers
 from saddlepoint.extractor.extractor import Extractor, Features
@@ -86,7 +86,7 @@ def test_a_certificate_is_written_into_the_entry_of_its_extractor(stripes, tmp_p
     for name in ("a", "b"):
         train_and_save(name, stripes, BRIEF, tmp_path, "command")
     before = shipped_classifiers(tmp_path)
-    certificate = write_certificate("a", stripes, tmp_path)
+    certificate = measure_and_write_certificate("a", stripes, tmp_path)
     assert certificate["accuracy"] == 1.0
     after = shipped_classifiers(tmp_path)
     assert after["a"] == before["a"] | {"certificate": certificate}

@@ -12,10 +12,10 @@ from saddlepoint.error import Mistake
 from saddlepoint.evaluation.evaluator import Evaluator
 from saddlepoint.evaluation.uncertainty import (
     Values,
-    drop_order_dependent,
+    drop_order_dependent_errors,
     generation_spread,
     jackknife,
-    standard_errors,
+    measure_standard_errors,
 )
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.extractor.identity import Identity
@@ -148,7 +148,7 @@ def test_an_error_due_to_the_choices_of_a_score_is_dropped() -> None:
 
     errors = jackknife(values, 400)
     assert errors["forty"] > 2 * x.std().item() / math.sqrt(40)  # increased by its choices
-    assert drop_order_dependent(values, errors, 400) == {"all": errors["all"]}
+    assert drop_order_dependent_errors(values, errors, 400) == {"all": errors["all"]}
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def evaluator() -> Evaluator:
 def test_the_errors_of_an_evaluation_match_the_jackknife_of_its_scores(points: Callable, evaluator: Evaluator) -> None:
     split = points().split("train")
     fakes, reals = Features(gaussian(300, 3, 1).float()), Features(split.x)
-    errors = standard_errors(evaluator, fakes, reals, split, fixed_fakes=True)
+    errors = measure_standard_errors(evaluator, fakes, reals, split, fixed_fakes=True)
 
     def over_reals(keep: Tensor) -> dict[str, float]:
         return {"fid": distance_of(split.x[keep].double(), fakes.features.double())}
@@ -177,7 +177,7 @@ def test_a_score_that_chooses_among_the_reals_has_an_error_over_as_many_as_fakes
 ) -> None:
     split = points(sizes=(3000, 5, 5)).split("train")
     fakes = gaussian(100, 3, 1).float()
-    errors = standard_errors(evaluator, Features(fakes), Features(split.x), split)
+    errors = measure_standard_errors(evaluator, Features(fakes), Features(split.x), split)
     assert errors["coverage"].fakes is None
     # a coverage of about 0.9 over 100 reals has a binomial error of 0.03; with its choices the jackknife gives 0.15
     assert 0.01 < (errors["coverage"].reals or 0) < 0.07
@@ -188,5 +188,5 @@ def test_a_score_that_chooses_among_the_reals_has_an_error_over_as_many_as_fakes
 
 def test_fakes_of_a_generator_have_no_jackknife_error(points: Callable, evaluator: Evaluator) -> None:
     split = points().split("train")
-    errors = standard_errors(evaluator, Features(gaussian(300, 3, 1).float()), Features(split.x), split)
+    errors = measure_standard_errors(evaluator, Features(gaussian(300, 3, 1).float()), Features(split.x), split)
     assert {name: spread.fakes for name, spread in errors.items()} == {"fid": None, "coverage": None}

@@ -16,7 +16,7 @@ from runs import SMALL, run
 
 from saddlepoint.cli import main
 from saddlepoint.config.compose import compose
-from saddlepoint.config.identity import identity
+from saddlepoint.config.identity import compute_identity
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.build import load_data
 from saddlepoint.experiment.run_config import load_run_config
@@ -154,10 +154,13 @@ def test_the_identity_does_not_depend_on_the_spelling_of_a_folder(images, monkey
     spelled = ["imgs", "./imgs/", "imgs/", str(images), f"{images}/", "imgs/../imgs"]
     configs = [compose([*facts, f"data.folder={name}"]) for name in spelled]
     assert {config.data.folder for config in configs} == {str(images)}
-    assert len({identity(config) for config in configs}) == len({config.name for config in configs}) == 1
+    assert len({compute_identity(config) for config in configs}) == len({config.name for config in configs}) == 1
     monkeypatch.setenv("HOME", str(images.parent))
     home = compose([*facts, "data.folder=~/imgs"])
-    assert (home.data.folder, identity(home)) == (str(images), identity(compose([*facts, "data.folder=imgs"])))
+    assert (home.data.folder, compute_identity(home)) == (
+        str(images),
+        compute_identity(compose([*facts, "data.folder=imgs"])),
+    )
 
 
 def test_a_run_finds_its_data_from_any_working_directory(images, tmp_path, monkeypatch):
@@ -173,7 +176,7 @@ def test_a_run_finds_its_data_from_any_working_directory(images, tmp_path, monke
 def test_a_run_with_relative_paths_keeps_its_name_and_is_refused_from_another_folder(images, monkeypatch):
     overrides = [*SMALL, *FOLDER, "data.folder=imgs"]
     config = compose(overrides)
-    name = f"image_folder-mlp-nonsaturating-{identity(config, folder='imgs')[:8]}"
+    name = f"image_folder-mlp-nonsaturating-{compute_identity(config, folder='imgs')[:8]}"
     assert name != config.name
     record = run("out", *FOLDER, "data.folder=imgs", f"name={name}")
     file = record.folder / "config.yaml"

@@ -12,7 +12,7 @@ from saddlepoint.run import provenance
 @pytest.fixture(autouse=True)
 def without_git(monkeypatch):
     """Skip the git process of each run, which these tests do not need."""
-    monkeypatch.setattr(provenance, "current_commit", lambda folder: None)
+    monkeypatch.setattr(provenance, "commit_state", lambda folder: None)
 
 
 def crashes(overrides, root, state=None):

@@ -4,7 +4,7 @@ import pytest
 
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.devices import join_ranks, rank_info
+from saddlepoint.experiment.devices import join_process_group, rank_info
 
 TORCHRUN = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "GROUP_RANK": "1"}
 SLURM = {
@@ -56,4 +56,4 @@ def test_lightning_does_not_requeue_slurm_jobs(monkeypatch):
 def test_a_config_with_another_number_of_ranks_is_refused(monkeypatch):
     _set(monkeypatch, TORCHRUN)
     with pytest.raises(Mistake, match="8 processes were started, but the config requests devices=2 x nodes=1 = 2"):
-        join_ranks(compose(["devices=2", "device=cpu"]), rank_info())
+        join_process_group(compose(["devices=2", "device=cpu"]), rank_info())

@@ -20,7 +20,7 @@ from runs import run
 
 from saddlepoint.callback.evaluation import Sampler, sampling_contract
 from saddlepoint.config import catalogue
-from saddlepoint.evaluation.contract import Contract, Score, check_comparable, first_difference
+from saddlepoint.evaluation.contract import Contract, Score, check_comparable, first_differing_field
 from saddlepoint.experiment.build import build_game
 from saddlepoint.experiment.evaluate import Measurer
 from saddlepoint.experiment.restore import restore_checkpoint
@@ -124,7 +124,7 @@ def changed_metrics(one: Scores, other: Scores) -> set[str]:
         name for name in one.keys() & other.keys()
         if one[name].value != pytest.approx(other[name].value, rel=1e-3, abs=4e-3)
     }  # fmt: skip
-    unnoticed = {name for name in changed if first_difference(one[name].contract, other[name].contract) is None}
+    unnoticed = {name for name in changed if first_differing_field(one[name].contract, other[name].contract) is None}
     assert not unnoticed, {name: (one[name].value, other[name].value) for name in unnoticed}
     return changed
 

@@ -17,8 +17,8 @@ from saddlepoint.export import agreement
 from saddlepoint.export.format import onnx, program
 from saddlepoint.export.frozen_virtual_batch_norm import (
     FrozenVirtualBatchNorm,
+    freeze_for_export,
     frozen_state_dict,
-    replace_virtual_batch_norm,
 )
 from saddlepoint.export.generator import wrap_positional
 from saddlepoint.export.sampling_module import SamplingModule, Wiring
@@ -83,7 +83,7 @@ def draw_inputs(original):
 
 
 def export_module(original, name: str, average: bool = True) -> nn.Module:
-    network = replace_virtual_batch_norm(MAKERS[name]())
+    network = freeze_for_export(MAKERS[name]())
     network.load_state_dict(frozen_state_dict(prepare_sampling_networks(original, average)[0]["generator"]))
     return SamplingModule(
         Wiring(upstream_sides(original), original.samples, original.priors, original.conditions), {"generator": network}
@@ -99,7 +99,7 @@ def test_a_generator_without_its_game_makes_the_same_samples(name: str) -> None:
     original = used_game(name)
     latent, condition = draw_inputs(original)
     assert (
-        agreement.max_difference(
+        agreement.measure_max_difference(
             export_module(original, name), latent, condition, expected_samples(original, latent, condition)
         )
         <= agreement.TOLERANCE
@@ -113,7 +113,7 @@ def test_a_program_makes_the_same_samples_without_our_code(name: str, tmp_path) 
     program.save_program(program.trace_program(export_module(original, name), latent, condition), tmp_path / "g.pt2")
     loaded = wrap_positional(program.load_program(tmp_path / "g.pt2"))
     assert (
-        agreement.max_difference(loaded, latent, condition, expected_samples(original, latent, condition))
+        agreement.measure_max_difference(loaded, latent, condition, expected_samples(original, latent, condition))
         <= agreement.TOLERANCE
     )
 
@@ -127,7 +127,7 @@ def test_onnx_and_the_program_make_the_same_samples_and_contain_no_local_path(na
     program.save_program(traced, tmp_path / "g.pt2")
     expected = expected_samples(original, latent, condition)
     differences = [
-        agreement.max_difference(wrap_positional(load(tmp_path / file)), latent, condition, expected)
+        agreement.measure_max_difference(wrap_positional(load(tmp_path / file)), latent, condition, expected)
         for load, file in ((onnx.load_onnx, "g.onnx"), (program.load_program, "g.pt2"))
     ]
     print(f"{name}: ONNX {differences[0]:.2g}, program {differences[1]:.2g}")
@@ -180,9 +180,14 @@ def test_batch_norm_statistics_are_reestimated_before_they_are_frozen_also_with_
     assert weights == "averaged"
     latent, condition = draw_inputs(original)
     averaged = export_module(original, "conditional, batch norm")
-    assert agreement.max_difference(averaged, latent, condition, expected_samples(original, latent, condition)) <= 1e-6
+    assert (
+        agreement.measure_max_difference(averaged, latent, condition, expected_samples(original, latent, condition))
+        <= 1e-6
+    )
     raw = export_module(original, "conditional, batch norm", average=False)
-    assert agreement.max_difference(raw, latent, condition, expected_samples(original, latent, condition)) > 1e-2
+    assert (
+        agreement.measure_max_difference(raw, latent, condition, expected_samples(original, latent, condition)) > 1e-2
+    )
 
 
 # -------------------------------------------------------------------------------------------------------- differences
@@ -197,11 +202,13 @@ def test_the_difference_is_the_largest_of_all_rows_and_infinite_for_invalid_outp
     def wrong_for_one(z, condition):
         return network(z, condition) + (3e-4 if len(z["z"]) == 1 else 0.0)
 
-    assert agreement.max_difference(wrong_for_one, latent, condition, expected) == pytest.approx(3e-4, rel=1e-2)
-    assert agreement.max_difference(lambda z, c: network(z, c) * float("nan"), latent, condition, expected) == float(
+    assert agreement.measure_max_difference(wrong_for_one, latent, condition, expected) == pytest.approx(3e-4, rel=1e-2)
+    assert agreement.measure_max_difference(
+        lambda z, c: network(z, c) * float("nan"), latent, condition, expected
+    ) == float("inf")
+    assert agreement.measure_max_difference(lambda z, c: network(z, c)[:, 0], latent, condition, expected) == float(
         "inf"
     )
-    assert agreement.max_difference(lambda z, c: network(z, c)[:, 0], latent, condition, expected) == float("inf")
 
 
 @pytest.mark.parametrize(

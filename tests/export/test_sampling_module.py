@@ -19,7 +19,7 @@ from saddlepoint.export.format import onnx, program, safetensors
 from saddlepoint.export.generator import wrap_positional
 from saddlepoint.export.sampling_module import SamplingModule, Wiring
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import condition_entries, latent_parts, upstream_sides
+from saddlepoint.game.lineage import condition_entries, latent_part_names, upstream_sides
 from saddlepoint.game.player import Player
 from saddlepoint.game.sampling import (
     draw_condition,
@@ -107,13 +107,13 @@ def test_a_chain_of_players_and_makers_makes_the_samples_of_its_game_in_every_fo
     expected = agreement.original_samples(partial(generate, original), latents, condition)
     module = module_of(original)
     assert set(module.networks) == {"encoder", "generator", "twice", "blend"}
-    assert module.wiring.inputs() == [
+    assert module.wiring.input_names() == [
         "style",
         "share",
         "source",
     ]  # z and the draw's part `spare` are unused
-    latent = {name: latents[name] for name in latent_parts(original)}
-    assert agreement.max_difference(module, latent, condition, expected) <= 1e-6
+    latent = {name: latents[name] for name in latent_part_names(original)}
+    assert agreement.measure_max_difference(module, latent, condition, expected) <= 1e-6
 
     state = sampling_state(module.networks)
     assert set(state) == {f"{name}.linear.{kind}" for name in ("encoder", "generator") for kind in ("weight", "bias")}
@@ -122,23 +122,26 @@ def test_a_chain_of_players_and_makers_makes_the_samples_of_its_game_in_every_fo
     for p in other.parameters():
         p.data.zero_()
     safetensors.load_weights(other.networks, tmp_path / "g.safetensors")
-    assert agreement.max_difference(other, latent, condition, expected) <= 1e-6
+    assert agreement.measure_max_difference(other, latent, condition, expected) <= 1e-6
 
     traced = program.trace_program(module, latent, condition)
     program.save_program(traced, tmp_path / "g.pt2")
-    onnx.save_onnx(traced, tmp_path / "g.onnx", module.wiring.inputs())
+    onnx.save_onnx(traced, tmp_path / "g.onnx", module.wiring.input_names())
     for load, file in ((program.load_program, "g.pt2"), (onnx.load_onnx, "g.onnx")):
-        assert agreement.max_difference(wrap_positional(load(tmp_path / file)), latent, condition, expected) <= 1e-5
+        assert (
+            agreement.measure_max_difference(wrap_positional(load(tmp_path / file)), latent, condition, expected)
+            <= 1e-5
+        )
 
 
 @pytest.mark.parametrize("names", [("x", "class"), ("add", "linear"), ("mul", "hair-colour")])
 def test_an_input_has_the_name_of_its_condition(names, tmp_path):
     original = chained(names)
     latents, condition = inputs_of(original, 10, names=names[1:])
-    latent = {name: latents[name] for name in latent_parts(original)}
+    latent = {name: latents[name] for name in latent_part_names(original)}
     module = module_of(original)
     expected = agreement.original_samples(module, latent, condition)
-    onnx.save_onnx(program.trace_program(module, latent, condition), tmp_path / "g.onnx", module.wiring.inputs())
+    onnx.save_onnx(program.trace_program(module, latent, condition), tmp_path / "g.onnx", module.wiring.input_names())
     session = onnxruntime.InferenceSession(str(tmp_path / "g.onnx"))
     assert [node.name for node in session.get_inputs()] == ["style", "share", names[1]]
     (x,) = session.run(None, {name: rows.numpy() for name, rows in {**latent, **condition}.items()})
@@ -154,7 +157,7 @@ def test_a_condition_with_the_name_of_a_latent_part_is_refused():
     wiring = Wiring(sides, "fake", original.priors, original.conditions)
     assert list(condition_entries(wiring)) == ["style", "source"]
     with pytest.raises(Mistake, match="style is the name of a part of the latent and of a condition"):
-        wiring.inputs()
+        wiring.input_names()
 
 
 # ------------------------------------------------------------------------------------------------------ agreement
@@ -175,11 +178,11 @@ def test_the_batches_have_each_row_once_and_one_batch_has_a_single_row(n):
 def test_a_split_of_very_few_rows_is_enough_to_write_and_check_a_program(n, tmp_path):
     original = chained()
     latents, condition = inputs_of(original, n)
-    latent = {name: latents[name] for name in latent_parts(original)}
+    latent = {name: latents[name] for name in latent_part_names(original)}
     module = module_of(original)
     expected = agreement.original_samples(module, latent, condition)
     traced = program.trace_program(module, latent, condition)
-    assert agreement.max_difference(wrap_positional(traced.module()), latent, condition, expected) <= 1e-6
+    assert agreement.measure_max_difference(wrap_positional(traced.module()), latent, condition, expected) <= 1e-6
     latents, condition = inputs_of(original, 20)
     assert len(traced.module()(latents["style"], *condition.values())) == 20
 
@@ -190,7 +193,7 @@ def test_a_network_whose_rows_affect_each_other_differs():
 
     latent = {"z": torch.randn(450, 3)}
     expected = agreement.original_samples(centred, latent, {})
-    assert agreement.max_difference(centred, latent, {}, expected) > 0.1
+    assert agreement.measure_max_difference(centred, latent, {}, expected) > 0.1
 
 
 # ---------------------------------------------------------------------------------------------------------- noise

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import contract_differences
 from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.experiment.evaluators import build_extractor, extractor_names, second_extractor_name
+from saddlepoint.experiment.evaluators import extractor_names, load_or_train_extractor, second_extractor_name
 from saddlepoint.extractor.classifier import Shipped, shipped_classifiers
 from saddlepoint.extractor.extractor import check_measurable
 from saddlepoint.extractor.identity import Identity
-from saddlepoint.extractor.nearest import nearest_classifier
+from saddlepoint.extractor.nearest import nearest_classifier_name
 from saddlepoint.extractor.resizer import ResizingExtractor, resize
 from saddlepoint.extractor.trained import Trained
 from saddlepoint.extractor.training import Recipe, default_recipe
@@ -69,10 +69,10 @@ def test_points_are_their_own_features() -> None:
 
 
 def test_each_extractor_is_built_by_its_name(stripes, points, tmp_path: Path) -> None:
-    assert build_extractor(None, stripes) is None
-    assert build_extractor("identity", points(dim=2)).dim == 2  # pyright: ignore[reportOptionalMemberAccess]
+    assert load_or_train_extractor(None, stripes) is None
+    assert load_or_train_extractor("identity", points(dim=2)).dim == 2  # pyright: ignore[reportOptionalMemberAccess]
     stripes.shape = (1, 8, 8)
-    assert build_extractor("digits", stripes).name == "digits"  # pyright: ignore[reportOptionalMemberAccess]
+    assert load_or_train_extractor("digits", stripes).name == "digits"  # pyright: ignore[reportOptionalMemberAccess]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_each_extractor_is_built_by_its_name(stripes, points, tmp_path: Path) ->
 )
 def test_an_unknown_or_unsuitable_extractor_is_refused(stripes, name: str, pattern: str) -> None:
     with pytest.raises(Mistake, match=pattern):
-        build_extractor(name, stripes)
+        load_or_train_extractor(name, stripes)
 
 
 @pytest.mark.parametrize(
@@ -105,13 +105,13 @@ def test_an_unknown_or_unsuitable_extractor_is_refused(stripes, name: str, patte
     ],
 )
 def test_the_nearest_extractor_has_the_same_channels_and_the_nearest_size(shape, name) -> None:
-    assert nearest_classifier(shape) == name
+    assert nearest_classifier_name(shape) == name
 
 
 def test_the_nearest_extractor_resizes_and_keeps_the_name_of_its_classifier() -> None:
     messages: list[str] = []
     data: Any = SimpleNamespace(shape=(3, 20, 50), classes=None)
-    first, other = (build_extractor(name, data, log=messages.append) for name in ("nearest", "nearest-b"))
+    first, other = (load_or_train_extractor(name, data, log=messages.append) for name in ("nearest", "nearest-b"))
     assert (first.name, other.name, second_extractor_name("nearest")) == (
         "cifar10-jpeg",
         "cifar10-jpeg-b",
@@ -124,20 +124,22 @@ def test_the_nearest_extractor_resizes_and_keeps_the_name_of_its_classifier() ->
     assert len(messages) == 1
     assert "using cifar10-jpeg" in messages[0]
     assert "95 MB" in messages[0]
-    assert build_extractor("nearest", data, log=messages.append, resizer="bilinear").resizer == "bilinear-32"
+    assert load_or_train_extractor("nearest", data, log=messages.append, resizer="bilinear").resizer == "bilinear-32"
     same_size: Any = SimpleNamespace(shape=(1, 8, 8), classes=None)
-    assert build_extractor("nearest", same_size, log=messages.append).resizer == "none"
-    assert build_extractor("nearest", SimpleNamespace(shape=(5, 8, 8), classes=None), log=messages.append) is None  # pyright: ignore[reportArgumentType]
+    assert load_or_train_extractor("nearest", same_size, log=messages.append).resizer == "none"
+    assert (
+        load_or_train_extractor("nearest", SimpleNamespace(shape=(5, 8, 8), classes=None), log=messages.append) is None
+    )  # pyright: ignore[reportArgumentType]
 
 
 def test_unusable_data_are_refused(stripes, points, tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="leave weights out"):
-        build_extractor("digits", stripes, weights=tmp_path / "weights.pth")
+        load_or_train_extractor("digits", stripes, weights=tmp_path / "weights.pth")
     with pytest.raises(Mistake, match="learns the classes"):
-        build_extractor("trained", points())
+        load_or_train_extractor("trained", points())
     stripes.split("train").y = None
     with pytest.raises(Mistake, match="learns the classes"):
-        build_extractor("trained", stripes)
+        load_or_train_extractor("trained", stripes)
 
 
 def test_a_classifier_is_trained_once_and_named_by_data_and_recipe(stripes, points, tmp_path: Path) -> None:
@@ -222,14 +224,16 @@ def test_a_second_trained_classifier_differs_only_by_its_seed(
         return Recipe(dim=8, epochs=1, shift=0, batch=20, seed=seed)
 
     monkeypatch.setattr("saddlepoint.extractor.trained.default_recipe", brief)
-    one, two = (build_extractor(name, stripes, tmp_path, log=lambda line: None) for name in ("trained", "trained-b"))
+    one, two = (
+        load_or_train_extractor(name, stripes, tmp_path, log=lambda line: None) for name in ("trained", "trained-b")
+    )
     assert one is not None
     assert two is not None
     assert seeds == [0, 1]
     assert one.name != two.name
     assert one.sha256 != two.sha256
     with pytest.raises(Mistake, match="learns the classes"):
-        build_extractor("trained-b", points())
+        load_or_train_extractor("trained-b", points())
 
 
 # --------------------------------------------------------------------------------------- a user-defined network
@@ -273,7 +277,7 @@ class MyNet(nn.Module):
 def test_a_user_defined_network_returns_features_and_optional_logits(stripes, give: str, classes: int | None) -> None:
     network = MyNet(give)
     before = torch.random.get_rng_state()
-    extractor = build_extractor(network, stripes)
+    extractor = load_or_train_extractor(network, stripes)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert extractor is not None
     assert (extractor.name, extractor.dim, extractor.classes) == ("mynet", 5, classes)
@@ -344,16 +348,16 @@ def test_edited_code_changes_the_sha256_of_the_extractor(tmp_path: Path, monkeyp
 )
 def test_a_network_with_another_output_is_refused(stripes, give: str, pattern: str) -> None:
     with pytest.raises(Mistake, match=f"the extractor mynet.*{pattern}") as refused:
-        build_extractor(MyNet(give), stripes)
+        load_or_train_extractor(MyNet(give), stripes)
     assert "\n" not in str(refused.value)
 
 
 def test_a_network_that_fails_on_the_images_is_refused_with_the_reason(stripes) -> None:
     with pytest.raises(Mistake, match=r"mynet does not take samples of shape 1x6x6.*RuntimeError: .*mat1") as no:
-        build_extractor(MyNet(pixels=49), stripes)
+        load_or_train_extractor(MyNet(pixels=49), stripes)
     assert "\n" not in str(no.value)
     with pytest.raises(Mistake, match="not int"):
-        build_extractor(3, stripes)  # pyright: ignore[reportArgumentType]
+        load_or_train_extractor(3, stripes)  # pyright: ignore[reportArgumentType]
 
 
 def test_the_name_of_a_user_defined_network_is_plain_and_unique(points) -> None:
@@ -373,14 +377,14 @@ def test_the_name_of_a_user_defined_network_is_plain_and_unique(points) -> None:
     ]
     assert names == ["digits-own", "inception-own", "my-net2"]
     x = torch.randn(4, 3)
-    assert torch.equal(build_extractor(My_Net2(), points())(x).features, x)  # pyright: ignore[reportOptionalCall]
+    assert torch.equal(load_or_train_extractor(My_Net2(), points())(x).features, x)  # pyright: ignore[reportOptionalCall]
 
 
 def test_a_user_defined_extractor_is_used_unchanged(points) -> None:
     extractor = Identity((3,))
-    assert build_extractor(extractor, points()) is extractor
+    assert load_or_train_extractor(extractor, points()) is extractor
     with pytest.raises(Mistake, match="Identity: leave weights out"):
-        build_extractor(extractor, points(), weights="weights.pth")
+        load_or_train_extractor(extractor, points(), weights="weights.pth")
 
 
 # ------------------------------------------------------------------------------------------------------- the resizer
@@ -388,9 +392,9 @@ def test_a_user_defined_extractor_is_used_unchanged(points) -> None:
 
 def test_a_classifier_with_a_resizer_accepts_images_of_another_size(stripes) -> None:
     with pytest.raises(Mistake, match=r"1x8x8, but this data has shape 1x6x6\.\nChoose a resizer"):
-        build_extractor("digits", stripes)
+        load_or_train_extractor("digits", stripes)
     plain = Shipped("digits")
-    resizing = build_extractor("digits", stripes, resizer="bicubic-antialias")
+    resizing = load_or_train_extractor("digits", stripes, resizer="bicubic-antialias")
     assert isinstance(resizing, ResizingExtractor)
     assert (resizing.name, resizing.sha256, resizing.dim, resizing.classes) == ("digits", plain.sha256, 64, 10)
     assert resizing.resizer == "bicubic-antialias-8"
@@ -398,17 +402,17 @@ def test_a_classifier_with_a_resizer_accepts_images_of_another_size(stripes) -> 
     assert torch.equal(resizing(x).features, plain(resize(x, (8, 8), "bicubic-antialias")).features)
     assert not torch.equal(
         resizing(x).features,
-        build_extractor("digits", stripes, resizer="bilinear")(x).features,  # pyright: ignore[reportOptionalCall]
+        load_or_train_extractor("digits", stripes, resizer="bilinear")(x).features,  # pyright: ignore[reportOptionalCall]
     )
     assert not any(module.training for module in resizing.train().modules())
 
 
 def test_a_resizer_of_images_of_the_right_size_is_none(stripes) -> None:
-    extractor = build_extractor(MyNet(), stripes, resizer="bilinear")
+    extractor = load_or_train_extractor(MyNet(), stripes, resizer="bilinear")
     assert isinstance(extractor, UserNetwork)
     assert extractor.resizer == "none"
     with pytest.raises(Mistake, match="no resizer cubic"):
-        build_extractor(MyNet(), stripes, resizer="cubic")
+        load_or_train_extractor(MyNet(), stripes, resizer="cubic")
 
 
 def test_a_resizer_does_not_change_the_channels(stripes) -> None:
@@ -418,7 +422,7 @@ def test_a_resizer_does_not_change_the_channels(stripes) -> None:
         check_measurable(resizing, (3, 30, 20))
     wide = MyNet(pixels=35)
     wide.shape = [1, 5, 7]
-    extractor = build_extractor(wide, stripes, resizer="bilinear")
+    extractor = load_or_train_extractor(wide, stripes, resizer="bilinear")
     assert extractor is not None
     assert extractor.resizer == "bilinear-5x7"
     assert extractor(stripes.split("test").x).features.shape == (30, 5)
@@ -427,7 +431,7 @@ def test_a_resizer_does_not_change_the_channels(stripes) -> None:
 def test_the_resizer_is_part_of_the_contract_and_of_the_cache_key(stripes, tmp_path: Path) -> None:
     scores = {}
     for name in ("bilinear", "bicubic-antialias"):
-        extractor = build_extractor("digits", stripes, resizer=name)
+        extractor = load_or_train_extractor("digits", stripes, resizer=name)
         assert extractor is not None
         evaluator = Evaluator(extractor, {"fid": FrechetDistance()}, n=30, cache=tmp_path)
         (scores[name],) = evaluator.score_split(stripes.split("test"), stripes).values()
@@ -439,7 +443,7 @@ def test_the_resizer_is_part_of_the_contract_and_of_the_cache_key(stripes, tmp_p
 
 def test_samples_without_a_split_are_stored_like_the_data_of_the_extractor() -> None:
     data = SimpleNamespace(shape=(1, 4), modality=Audio(8000, bits=16), classes=None)
-    extractor = build_extractor("identity", data)
+    extractor = load_or_train_extractor("identity", data)
     assert extractor is not None
     assert extractor.modality is data.modality
     features = Evaluator(extractor, {}, 2).extract_features([torch.full((2, 1, 4), 0.3)], 2, "samples")
@@ -453,4 +457,4 @@ def test_a_resizer_without_effect_is_refused() -> None:
     with pytest.raises(
         Mistake, match=r"evaluation\.resizer=bilinear is for images, but these data are points: set null"
     ):
-        build_extractor("identity", Gaussians(number=100), resizer="bilinear")
+        load_or_train_extractor("identity", Gaussians(number=100), resizer="bilinear")

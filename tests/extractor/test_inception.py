@@ -14,7 +14,7 @@ from torch import Tensor
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.evaluators import build_extractor
+from saddlepoint.experiment.evaluators import load_or_train_extractor
 from saddlepoint.extractor import inception
 from saddlepoint.extractor.inception import Inception
 from saddlepoint.extractor.resizer import ResizingExtractor, resize
@@ -78,12 +78,12 @@ def test_a_download_is_verified_kept_and_not_repeated(
     monkeypatch.setattr(urllib.request, "urlopen", serve)
     monkeypatch.setattr(inception, "weights_url", lambda: f"https://example.org/weights-{sha256[:8]}.pth")
     with pytest.raises(Mistake, match=f"another file than the published one.*{sha256}"):
-        inception.load_inception_weights(None, tmp_path)
+        inception.load_or_download_inception_weights(None, tmp_path)
     assert not list(tmp_path.rglob("*.pth"))
 
     monkeypatch.setattr(inception, "SHA256", sha256)
     for _ in range(2):
-        state, loaded = inception.load_inception_weights(None, tmp_path, log=served.append)
+        state, loaded = inception.load_or_download_inception_weights(None, tmp_path, log=served.append)
         assert loaded == sha256
         assert len(state) == 566
     assert len(served) == 3  # refused; announced and downloaded; already present
@@ -136,7 +136,7 @@ def test_an_interrupted_download_is_refused_and_leaves_no_file(
 
     monkeypatch.setattr(urllib.request, "urlopen", lambda address, timeout: Half(b"weights"))
     with pytest.raises(Mistake, match=r"cannot be downloaded \(\S+") as refused:
-        inception.load_inception_weights(None, tmp_path, log=lambda line: None)
+        inception.load_or_download_inception_weights(None, tmp_path, log=lambda line: None)
     assert "weights=PATH" in str(refused.value)
     assert [file.suffix for file in (tmp_path / "inception").iterdir()] in ([], [".lock"])
 
@@ -145,14 +145,14 @@ def test_an_interrupted_download_is_refused_and_leaves_no_file(
 def test_a_cache_that_cannot_be_created_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Mistake, match="cannot be downloaded"):
-        inception.load_inception_weights(None, tmp_path / "file", log=lambda line: None)
+        inception.load_or_download_inception_weights(None, tmp_path / "file", log=lambda line: None)
 
 
 def test_another_resizer_replaces_that_of_inception(random_weights: Path) -> None:
     class Data:
         shape, classes = (3, 32, 32), None
 
-    resizing = build_extractor("inception", Data(), weights=random_weights, resizer="bicubic-antialias")  # pyright: ignore[reportArgumentType]
+    resizing = load_or_train_extractor("inception", Data(), weights=random_weights, resizer="bicubic-antialias")  # pyright: ignore[reportArgumentType]
     assert isinstance(resizing, ResizingExtractor)
     assert (resizing.name, resizing.resizer) == ("inception", "bicubic-antialias-299")
     plain = Inception(random_weights)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from saddlepoint.config.check import locate
+from saddlepoint.config.check import import_target
 from saddlepoint.extractor.extractor import Extractor
 
 CONF = Path(__file__).parents[2] / "conf" / "extractor"
@@ -18,7 +18,7 @@ def test_an_extractor_lists_every_argument_with_its_default(file: Path) -> None:
     settings = OmegaConf.to_container(OmegaConf.load(file))
     assert isinstance(settings, dict)
     name = settings.pop("_target_")
-    target = locate("extractor", name)
+    target = import_target("extractor", name)
     assert inspect.isclass(target)
     assert issubclass(target, Extractor)
     arguments = {key: value for key, value in inspect.signature(target).parameters.items() if key not in SUPPLIED}

@@ -16,7 +16,7 @@ from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import condition_entries
 from saddlepoint.game.player import Player
 from saddlepoint.game.sampling import (
-    class_grid,
+    class_grid_labels,
     draw_condition,
     load_sampling_state,
     prepare_sampling_networks,
@@ -248,18 +248,23 @@ def test_a_picture_has_one_class_per_row():
         nonsaturating, nets=(Sum("label"), Judge()), z=2, sides=BY_CLASS, conditions="labels", classes={"y": 3}
     )
     image, audio, points = (default_modality(shape) for shape in ((1, 4, 4), (1, 256), (2,)))
-    n, condition = class_grid(plays, image, 4, 2)
+    n, condition = class_grid_labels(plays, image, 4, 2)
     assert (n, condition["label"].tolist()) == (8, [0, 0, 1, 1, 2, 2, 0, 0])
-    n, condition = class_grid(plays, image, 2, 1)  # one more row, which shows every class
+    n, condition = class_grid_labels(plays, image, 2, 1)  # one more row, which shows every class
     assert (n, condition["label"].tolist()) == (3, [0, 1, 2])
-    n, condition = class_grid(plays, image, 1, 2)  # two more would be too many
+    n, condition = class_grid_labels(plays, image, 1, 2)  # two more would be too many
     assert (n, condition["label"].tolist()) == (2, [0, 0])
-    n, condition = class_grid(plays, audio, 8, 8)  # few pictures: one row each
+    n, condition = class_grid_labels(plays, audio, 8, 8)  # few pictures: one row each
     assert (n, condition["label"].tolist()) == (8, [0, 1, 2, 0, 1, 2, 0, 1])
-    assert class_grid(plays, points, 8, 8) == (points.samples_per_picture(8, 8), {})
-    assert class_grid(game(nonsaturating, z=2), image, 4, 2) == (8, {})
+    assert class_grid_labels(plays, points, 8, 8) == (points.samples_per_picture(8, 8), {})
+    assert class_grid_labels(game(nonsaturating, z=2), image, 4, 2) == (8, {})
     kind = pair(Sum("kind"), Judge(), sides=sides(condition={"kind": "y"}), conditions="labels", classes={"y": 2})
-    assert class_grid(kind, image, 2, 2)[1]["kind"].tolist() == [0, 0, 1, 1]  # whatever the name of the condition
+    assert class_grid_labels(kind, image, 2, 2)[1]["kind"].tolist() == [
+        0,
+        0,
+        1,
+        1,
+    ]  # whatever the name of the condition
 
 
 class Normed(nn.Module):

@@ -139,7 +139,7 @@ def test_an_evaluation_returns_all_three_scores_and_the_anchor(points) -> None:
         "class_modes_captured_20_brightest_80_train": 2,
         "class_modes_kl_brightest_80_train": pytest.approx(math.log(2)),
     }
-    perfect = evaluator.anchor_scores(data)["perfect sampler"]
+    perfect = evaluator.measure_anchors(data)["perfect sampler"]
     assert perfect["class_modes_kl_brightest_80_train"].value == pytest.approx(3 / 160, rel=0.05)
     assert results["class_modes_captured_brightest_80_train"].detail["counts"] == [40, 40, 0, 0]
     against = Evaluator(Brightest(), {"class_modes": ClassModes("data")}, n=80)

@@ -78,7 +78,7 @@ def test_the_classifier_is_trained_once_and_then_read_from_the_cache(
         scores = evaluator(lambda n: (x[:n], y[:n]), digits)
         scores |= evaluator(lambda n: (x[:n], y[:n]), digits)
         values |= {score.value for score in scores.values() if score.contract.n_fake == 200}
-        assert "gan_test_digits_" + str(n) + "_train" in evaluator.anchor_scores(digits)["real"]
+        assert "gan_test_digits_" + str(n) + "_train" in evaluator.measure_anchors(digits)["real"]
     assert len(trainings) == 2  # once with a cache, once without
     assert len(values) == 1
     other = Evaluator(Shipped("digits"), {"gan_test": GanTest(epochs=1, seed=1)}, n=200, cache=tmp_path)

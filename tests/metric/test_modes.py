@@ -143,7 +143,7 @@ def test_an_evaluation_returns_all_three_scores_and_the_anchor() -> None:
     assert results[names[0]].value == 6
     assert results[names[0]].contract.settings == {"deviations": 3.0}
     assert evaluator.higher_is_better == {"modes_captured": True, "modes_high_quality": True, "modes_reverse_kl": False}
-    anchors = evaluator.anchor_scores(data)
+    anchors = evaluator.measure_anchors(data)
     assert anchors["perfect sampler"][names[1]].value == pytest.approx(GOOD)
     assert anchors["10 memorised"][names[0]].value <= 8
     assert set(anchors["real"]) == set(anchors["perfect sampler"])

@@ -131,7 +131,7 @@ def test_without_labels_only_this_metric_is_left_out() -> None:
     assert score.value == float(compute(NearestNeighbourError(), data, *data.split("train")[torch.arange(100)]).value)
     assert score.contract.settings["test"] == data.split("test").sha256
     score_names = {
-        name: list(row)[-1] for name, row in evaluator.anchor_scores(data).items() if "training images" in name
+        name: list(row)[-1] for name, row in evaluator.measure_anchors(data).items() if "training images" in name
     }
     assert score_names == {  # not the common set "real", which has test images; names give the number of samples
         "training images": "nearest_neighbour_error_digits_100_train",

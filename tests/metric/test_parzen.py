@@ -179,7 +179,7 @@ def test_an_evaluation_scores_the_test_split_whatever_split_it_measures_against(
     assert (score.contract.settings["n_validation"], score.contract.settings["n_test"]) == (40, 40)
     assert score.detail["sigma"] > 0
     assert messages == ["parzen: published scores use 10,000 centres; scores with 50 are not comparable."]
-    anchors = evaluator.anchor_scores(data)
+    anchors = evaluator.measure_anchors(data)
     assert {"training images", "k-means"} <= set(anchors)
     assert "parzen_identity_50_train" in anchors["k-means"]
     assert all("parzen_identity_50_train" not in anchors.get(name, {}) for name in ("real", "10 memorised"))

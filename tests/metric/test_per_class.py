@@ -7,7 +7,7 @@ from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.class_coverage import ClassCoverage
 from saddlepoint.metric.class_frechet_distance import ClassFrechetDistance
-from saddlepoint.metric.per_class import draw_rows_per_class, equal_class_size, frequent_classes, predicted_classes
+from saddlepoint.metric.per_class import choose_equal_classes, draw_rows_per_class, frequent_classes, predicted_classes
 
 
 def draws() -> torch.Generator:
@@ -25,14 +25,14 @@ def test_n_is_the_share_of_the_rarest_measured_class_and_half_its_reals() -> Non
     count = torch.tensor([500, 300, 190, 10, 0])
     # 400 perfect fakes have 200, 120, 76, 4 and 0 samples of the classes
     assert [classes.tolist() for classes in frequent_classes(count, 400, 20).split(9)] == [[0, 1, 2]]
-    classes, n = equal_class_size(count, 400, share=0.5, least=20)
+    classes, n = choose_equal_classes(count, 400, share=0.5, least=20)
     assert (classes.tolist(), n) == ([0, 1, 2], 38)
-    assert equal_class_size(count, 400, share=0.5, least=60)[0].tolist() == [0, 1]
-    assert equal_class_size(count, 400, share=0.5, least=60)[1] == 60
-    assert equal_class_size(count, 100_000, share=0.5, least=20)[1] == 95  # limited by two disjoint sets of reals
-    assert equal_class_size(count, 400, share=0.5, least=20, most=25)[1] == 25
-    assert equal_class_size(count, 10, share=0.5, least=20)[0].tolist() == []
-    assert equal_class_size(torch.zeros(0, dtype=torch.int64), 10, share=0.5)[1] == 0
+    assert choose_equal_classes(count, 400, share=0.5, least=60)[0].tolist() == [0, 1]
+    assert choose_equal_classes(count, 400, share=0.5, least=60)[1] == 60
+    assert choose_equal_classes(count, 100_000, share=0.5, least=20)[1] == 95  # limited by two disjoint sets of reals
+    assert choose_equal_classes(count, 400, share=0.5, least=20, most=25)[1] == 25
+    assert choose_equal_classes(count, 10, share=0.5, least=20)[0].tolist() == []
+    assert choose_equal_classes(torch.zeros(0, dtype=torch.int64), 10, share=0.5)[1] == 0
 
 
 def test_a_class_of_few_reals_is_not_frequent_however_many_the_fakes() -> None:

@@ -102,9 +102,9 @@ def test_wav_files_of_float_audio_keep_all_32_bits() -> None:
 
 
 def test_text_reports_the_loss_of_empty_symbols() -> None:
-    assert "empty symbol" in str(WORDS.information_loss(".txt"))
-    assert WORDS.information_loss(".npz") is None
-    assert Tokens(["a", "b"]).information_loss(".txt") is None
+    assert "empty symbol" in str(WORDS.describe_information_loss(".txt"))
+    assert WORDS.describe_information_loss(".npz") is None
+    assert Tokens(["a", "b"]).describe_information_loss(".txt") is None
 
 
 def test_grey_pngs_of_16_bits_keep_16_bits() -> None:

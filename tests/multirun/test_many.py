@@ -171,12 +171,12 @@ def test_a_finished_run_is_recognised_by_its_config_not_by_its_folder(tmp_path: 
     folder.mkdir(parents=True)
     OmegaConf.save(config, folder / "config.yaml")
     (folder / "summary.json").write_text('{"status": "finished", "images": 128}')
-    assert multirun.build_job("a", config).state == DONE_BEFORE
+    assert multirun.build_job_and_write_config("a", config).state == DONE_BEFORE
     config.images = 256
-    assert multirun.build_job("a", config).state != DONE_BEFORE
+    assert multirun.build_job_and_write_config("a", config).state != DONE_BEFORE
     config.images = 128
     config.optimizer.generator.lr = 0.5
-    assert multirun.build_job("a", config).state != DONE_BEFORE
+    assert multirun.build_job_and_write_config("a", config).state != DONE_BEFORE
 
 
 def test_the_table_shows_running_and_failed_jobs_and_the_time_left(tmp_path: Path) -> None:
@@ -204,17 +204,19 @@ def test_the_table_shows_running_and_failed_jobs_and_the_time_left(tmp_path: Pat
 def test_a_run_that_an_alarm_stopped_is_not_continued_while_alarms_may_stop_runs(tmp_path: Path) -> None:
     overrides = ["name=x", "callback=[health]", f"outputs={tmp_path}", *SMALL[:3]]
     watched, unwatched = (compose([*overrides, f"callback.health.stop={stop}"]) for stop in ("[collapse]", "[]"))
-    run = Run(multirun.build_job("", watched).folder)
+    run = Run(multirun.build_job_and_write_config("", watched).folder)
     run.folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(watched, run.config)
     run.update_summary(status="stopped", error="the run was stopped by collapse after 64 images")
-    job = multirun.build_job("seed=0", watched)
+    job = multirun.build_job_and_write_config("seed=0", watched)
     assert job.state == FAILED
     console = Console(file=(output := io.StringIO()), width=200)
     RunTable([job], console, 1).log_summary()
     assert "failed: seed=0: the run was stopped by collapse after 64 images" in output.getvalue()
     assert "again" not in output.getvalue()
-    assert multirun.build_job("seed=0", unwatched).state == "waiting"  # without that setting it continues
+    assert (
+        multirun.build_job_and_write_config("seed=0", unwatched).state == "waiting"
+    )  # without that setting it continues
 
 
 @pytest.mark.slow

@@ -350,14 +350,14 @@ def test_every_baseline_composes_in_every_tier(name, tmp_path):
     """And each run has its own folder."""
     tiers = yaml.safe_load((catalogue.conf_folder() / "baseline" / f"{name}.yaml").read_text())["tiers"]
     for baseline in [load_baseline(name, tier) for tier in tiers]:
-        configs = reproduce.run_configs(baseline, ["logger=none"], tmp_path)
+        configs = reproduce.compose_run_configs(baseline, ["logger=none"], tmp_path)
         folders = {f"{config.outputs}/{config.name}/seed{config.seed}" for config in configs.values()}
         assert len(folders) == len(baseline.arms) * len(baseline.seeds)
 
 
 def test_each_mnist_run_has_its_own_labels(tmp_path):
     baseline = load_baseline("salimans2016_mnist_100_labels", "short")
-    configs = reproduce.run_configs(baseline, [], tmp_path)
+    configs = reproduce.compose_run_configs(baseline, [], tmp_path)
     assert {(arm, config.seed, config.data.label_seed) for (arm, _), config in configs.items()} == {
         (arm, seed, seed) for arm in baseline.arms for seed in (0, 1, 2)
     }

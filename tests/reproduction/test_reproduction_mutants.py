@@ -51,14 +51,12 @@ def tenfold_penalty(monkeypatch):
 
 def swapped_labels(monkeypatch):
     """Each labelled image is trained as the next class."""
-    cross_entropy = Classification.side_loss
+    side_loss = Classification.side_loss
 
     def wrong(self, sample, side):
-        return cross_entropy(
-            self, Sample(sample.x, {"label": (sample.condition["label"] + 1) % 10}, sample.judge), side
-        )
+        return side_loss(self, Sample(sample.x, {"label": (sample.condition["label"] + 1) % 10}, sample.judge), side)
 
-    monkeypatch.setattr(Classification, "cross_entropy", wrong)
+    monkeypatch.setattr(Classification, "side_loss", wrong)
 
 
 def evaluation_in_train_mode(monkeypatch):

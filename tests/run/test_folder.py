@@ -33,7 +33,7 @@ def test_rewinding_deletes_only_later_rows_and_final_scores(tmp_path):
     ]
     for row in rows:
         run.append("metrics.jsonl", row)
-    run.rewind(20)
+    run.discard_after(20)
     assert list(run.rows()) == rows[:3]
 
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from saddlepoint.run.repository import COMMITTED, EDITED, OUTSIDE, UNCOMMITTED, git_status, is_clean
+from saddlepoint.run.repository import COMMITTED, EDITED, OUTSIDE, UNCOMMITTED, file_git_status, is_clean
 
 
 def git(folder, *arguments):
@@ -33,7 +33,7 @@ def test_a_committed_file_has_the_last_commit_that_changed_it(path):
     first = commit(path)
     (path.parent / "other").write_text("")
     commit(path)
-    status = git_status(path)
+    status = file_git_status(path)
     assert (status.state, status.commit) == (COMMITTED, first)
     assert status.sha256 == hashlib.sha256(b"a: 1\n").hexdigest()
     assert status.date.startswith("20")
@@ -45,13 +45,13 @@ def test_an_edit_is_detected_whether_staged_or_not(path, staged):
     path.write_text("a: 2\n")
     if staged:
         git(path.parent, "add", "-A")
-    assert git_status(path).state == EDITED
+    assert file_git_status(path).state == EDITED
 
 
 def test_a_new_file_is_not_committed_even_if_staged(path):
-    assert git_status(path).state == UNCOMMITTED
+    assert file_git_status(path).state == UNCOMMITTED
     git(path.parent, "add", "-A")
-    assert git_status(path).state == UNCOMMITTED
+    assert file_git_status(path).state == UNCOMMITTED
 
 
 def test_a_folder_is_clean_until_a_file_in_it_is_changed_or_new(path):
@@ -68,4 +68,4 @@ def test_a_folder_is_clean_until_a_file_in_it_is_changed_or_new(path):
 
 def test_a_file_outside_a_repository_is_detected(tmp_path):
     (tmp_path / "a.yaml").write_text("")
-    assert git_status(tmp_path / "a.yaml").state == OUTSIDE
+    assert file_git_status(tmp_path / "a.yaml").state == OUTSIDE

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from saddlepoint.cli.evaluate import print_difference, print_scores
+from saddlepoint.cli.evaluate import print_and_write_scores, print_difference
 from saddlepoint.console.output import current_output
 from saddlepoint.console.terminal import ProgressMeter, line_printer
 from saddlepoint.experiment import evaluate as measuring
@@ -26,7 +26,7 @@ def evaluate(
     run = None if run is None else Run(run)
     arguments = overrides, config_dir, line_printer(notes), ProgressMeter(notes)
     result = measuring.evaluate(run, samples, at, *arguments, uncertainty_settings, reference, to)
-    print_scores(result, current_output(console), to)
+    print_and_write_scores(result, current_output(console), to)
     return {name: measurement.scores for name, measurement in result.measurements.items()}
 
 

@@ -23,7 +23,7 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_com
 from saddlepoint.cli import main
 from saddlepoint.config import catalogue
 from saddlepoint.config.compose import compose
-from saddlepoint.config.identity import identity_differences
+from saddlepoint.config.identity import describe_identity_differences
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.train import train
 from saddlepoint.launcher.local import Local
@@ -326,12 +326,12 @@ def test_a_pruned_training_is_terminated_and_killed_if_it_does_not_end(
     conf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminated = start_training(conf, tmp_path, "exec sleep 60")
-    terminated.stop()
+    terminated.request_stop()
     assert "15" in wait_for(terminated).reason or terminated.job.exit_code == -signal.SIGTERM
     monkeypatch.setattr(module, "PRUNE_TIMEOUT", 0.2)
     unresponsive = start_training(conf, tmp_path / "unresponsive", "trap '' TERM; while :; do sleep 0.05; done")
     time.sleep(0.3)  # the shell has to have set its trap
-    unresponsive.stop()
+    unresponsive.request_stop()
     wait_for(unresponsive)
     assert unresponsive.job.exit_code == -signal.SIGKILL
 
@@ -413,7 +413,7 @@ def test_a_sweep_writes_tables_plots_and_the_best_trial_as_an_experiment(
     assert f"trial {best['number']}" in (out / "tiny" / "winner" / "experiment" / "tiny_winner.yaml").read_text()
     assert (folder / "trials.csv").read_text().count("\n") == 7
     config = compose(["experiment=tiny_winner"], out / "tiny" / "winner")
-    assert identity_differences(trial_config(planned(source, "seeds=[0,2]"), best["params"]), config) == []
+    assert describe_identity_differences(trial_config(planned(source, "seeds=[0,2]"), best["params"]), config) == []
     assert [config.images, list(config.choice.metric)] == [1280, ["frechet_distance"]]
 
 
@@ -436,7 +436,7 @@ def test_any_command_line_can_be_written_as_an_experiment(overrides: list[str], 
     config = compose(overrides)
     to_experiment.write_experiment(config, tmp_path, "w", ["a comment"], None)
     again = compose(["experiment=w"], tmp_path)
-    assert identity_differences(config, again) == []
+    assert describe_identity_differences(config, again) == []
     for key in ("images", "evaluation", "metric", "callback"):
         assert again[key] == config[key]
 

@@ -19,8 +19,8 @@ from saddlepoint.callback.periodic import Periodic, RunState, log_metrics
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Contract, Score
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import judge_of
-from saddlepoint.game.sampling import full_batches, is_batch_dependent
+from saddlepoint.game.lineage import judge_player
+from saddlepoint.game.sampling import full_batch_indices, is_batch_dependent
 from saddlepoint.modality import modality_of
 from saddlepoint.mode import in_mode
 from saddlepoint.run.folder import Run
@@ -62,10 +62,10 @@ class ClassificationError(Periodic):
         Called before the run folder is created.
         """
         split = self._labelled_split(data)
-        heads = getattr(judge_of(game).network, "heads", None)
+        heads = getattr(judge_player(game).network, "heads", None)
         if heads is not None:  # a user-defined network may not store its heads in this attribute
             self._select_head(heads)
-        network = copy.deepcopy(judge_of(game).network).eval()
+        network = copy.deepcopy(judge_player(game).network).eval()
         try:
             with torch.no_grad():
                 network(split.batch_at(torch.arange(2)).x, UNCONDITIONAL)
@@ -89,14 +89,14 @@ class ClassificationError(Periodic):
     def measure(self, game: Game, data: Any) -> dict[str, Score]:
         """Measure the error and return it by name."""
         split = self._labelled_split(data)
-        ema = judge_of(game).average if self.average else None
-        network = judge_of(game).network if ema is None else ema.network
+        ema = judge_player(game).average if self.average else None
+        network = judge_player(game).network if ema is None else ema.network
         dependent = is_batch_dependent(network)
         batch = self.batch or (data.batch if dependent else BATCH)
         n = len(split)
         # shuffled: a stored set may be sorted by class, which makes batches unlike those of training
         order = torch.randperm(n, generator=Stream(0, "classification error").generator)
-        batches = (order[rows] if dependent else rows for rows in full_batches(n, batch))
+        batches = (order[rows] if dependent else rows for rows in full_batch_indices(n, batch))
         to_float = modality_of(data).to_float
         with in_mode(network):
             labelled = split.batches_at(batches, game.device)

@@ -10,7 +10,7 @@ from saddlepoint.callback.periodic import Periodic, RunState, log_metrics
 from saddlepoint.evaluation.contract import Score
 from saddlepoint.evaluation.evaluator import Evaluator
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import class_condition
+from saddlepoint.game.lineage import class_condition_name
 from saddlepoint.game.sampling import draw_condition, draw_dropout_seed, prepare_sampling_networks, sampling_contract
 from saddlepoint.stream import Stream
 
@@ -60,18 +60,18 @@ class Evaluation(Periodic):
         """Measure the scores and the selection score, and return them for logging."""
         self.latest = Sampler(game, self.average, self.batch_norm).evaluate(cast(Evaluator, self.evaluator), data)
         self.measured_at = game.images
-        selection = self.selection_score(game, data)
+        selection = self.measure_selection_score(game, data)
         # an untrained game is never best; rank 0 decides, so that ties resolve the same way on all ranks
         if selection is not None and game.images and ranks.broadcast(self.is_improvement(selection)):
             self.best, self.best_at = selection, game.images
-        self._update_state()
+        self._publish_scores()
         selected = {selection.contract.score_name: selection} if selection is not None else {}
         return scores_to_metrics(self.latest) | scores_to_metrics(selected)
 
-    def _update_state(self) -> None:
+    def _publish_scores(self) -> None:
         self.state.scores, self.state.best_at = self.current_scores, self.best_at
 
-    def selection_score(self, game: Game, data: Any) -> Score | None:
+    def measure_selection_score(self, game: Game, data: Any) -> Score | None:
         """Return the score that selects the best checkpoint, from the selector's reals and stream.
 
         It is always the first declared metric; None if this metric has no value now (a class is missing).
@@ -100,7 +100,7 @@ class Evaluation(Periodic):
         self.measured_at, self.best_at = state_dict["measured_at"], state_dict.get("best_at", -1)
         self.best = Score.from_dict(state_dict["best"]) if state_dict["best"] is not None else None
         self.latest = {key: Score.from_dict(score) for key, score in state_dict["latest"].items()}
-        self._update_state()
+        self._publish_scores()
 
 
 class Sampler:
@@ -111,7 +111,7 @@ class Sampler:
     ) -> None:
         self.game, self.average, self.batch_norm = game, average, batch_norm
         self.stream = Stream(game.seed, stream, device=game.device)
-        self.label = class_condition(game)
+        self.label = class_condition_name(game)
 
     def __call__(self, n: int) -> tuple[Tensor, Tensor | None]:
         condition = draw_condition(self.game, n, self.stream)

@@ -60,14 +60,14 @@ class Finite(pl.Callback):
         if game.device.type == "cpu" or due:
             scaled = game.scaler is not None  # a gradient scaler skips steps with bad gradients
             bad = [*_bad_terms(game, state.names), *([] if scaled else _bad_gradients(game, state.names))]
-            self._raise_if_bad(game, bad, "before")
+            self._dump_and_raise_if_bad(game, bad, "before")
 
     def on_save_checkpoint(self, trainer: pl.Trainer, game: Game, checkpoint: dict[str, Any]) -> None:
         weights = (name for name, parameter in game.named_parameters() if not torch.isfinite(parameter).all())
         bad = [*_bad_terms(game, game.players), *(f"the weight {name}" for name in weights)]
-        self._raise_if_bad(game, bad, "after")
+        self._dump_and_raise_if_bad(game, bad, "after")
 
-    def _raise_if_bad(self, game: Game, bad: list[str], noticed: str) -> None:
+    def _dump_and_raise_if_bad(self, game: Game, bad: list[str], noticed: str) -> None:
         """Raise Diverged if any rank has a bad value; that rank dumps its turn first."""
         if not ranks.max(len(bad)):
             return

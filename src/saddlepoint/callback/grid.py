@@ -10,7 +10,7 @@ from torch import Tensor
 
 from saddlepoint.callback.periodic import Periodic, RunState, is_final_round
 from saddlepoint.game.game import Game
-from saddlepoint.game.sampling import class_grid, prepare_sampling_networks
+from saddlepoint.game.sampling import class_grid_labels, prepare_sampling_networks
 from saddlepoint.modality import Modality, modality_of
 from saddlepoint.modality.modality import png_bytes
 from saddlepoint.run.folder import Run, write_file
@@ -52,7 +52,7 @@ class Grid(Periodic):
         modality, real = _data_modality(trainer), self.run.samples / "real.png"
         if game.images == 0:
             save_png(modality.picture(self._first_reals(trainer), self.columns, self.scale), real)
-        n, condition = class_grid(game, modality, self.rows, self.columns)
+        n, condition = class_grid_labels(game, modality, self.rows, self.columns)
         with preserve_random_state(game.device):
             stream = Stream(game.seed, "grid", device=game.device)
             x = game.sample(n, condition, stream).cpu()

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import can_judge_samples, generator_of, judge_of, sampling_players
+from saddlepoint.game.lineage import can_judge_samples, generator_player, judge_player, sampling_players
 from saddlepoint.game.player import ROLES
-from saddlepoint.game.sampling import full_batches, reals_for_judge, samples_for_judge
+from saddlepoint.game.sampling import full_batch_indices, reals_for_judge, samples_for_judge
 from saddlepoint.health import reading
 from saddlepoint.modality import modality_of
 from saddlepoint.mode import in_mode
@@ -85,10 +85,10 @@ class HealthProbe:
 
     def _discriminator_logits(self, game: Game, sample: Sample) -> Tensor:
         """Return D's logits on the CPU, computed in batches of its training size."""
-        network, n = judge_of(game).network, len(sample.x)
+        network, n = judge_player(game).network, len(sample.x)
         logits = (
             network(sample.x[rows], {name: entry[rows] for name, entry in sample.condition.items()}).logits
-            for rows in full_batches(n, self.batch_size)
+            for rows in full_batch_indices(n, self.batch_size)
         )
         return torch.cat(list(logits))[:n].cpu()
 
@@ -108,8 +108,8 @@ def _loss_signals(game: Game, logits: Mapping[str, Tensor]) -> dict[str, float |
     """Return each player's `loss_signal`, averaged over its sides; None without an adversarial term."""
     signals: dict[str, float | None] = {}
     for name, player, sides in (
-        ("discriminator_signal", judge_of(game), ROLES),
-        ("generator_signal", generator_of(game), ("fake",)),
+        ("discriminator_signal", judge_player(game), ROLES),
+        ("generator_signal", generator_player(game), ("fake",)),
     ):
         if player.objective is not None:
             own_logits = {role: logits[role] for role in player.adversarial_terms[0].sides}

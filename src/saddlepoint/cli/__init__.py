@@ -54,22 +54,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     Lightning starts other ranks with it.
     """
     if argv is None:
-        standard_streams.ensure_utf8()
+        standard_streams.restart_in_utf8_mode()
     arguments = sys.argv[1:] if argv is None else argv
     return run_and_report(lambda: _run_command(_parse_command_line(arguments)), arguments)
 
 
 def run_and_report(run: Callable[[], int], arguments: Sequence[str] = ()) -> int:
     """Return the exit code of `run`; report an error in one or two lines. `arguments`: its command line."""
-    standard_streams.reopen_closed()
+    standard_streams.repair_standard_streams()
     try:
         with standard_streams.ignore_write_errors("stderr"), standard_streams.raise_write_errors(), cache_secrets():
-            return _exit_code(run, arguments)
+            return _run_and_print_error(run, arguments)
     finally:
         standard_streams.flush_or_discard()
 
 
-def _exit_code(run: Callable[[], int], arguments: Sequence[str]) -> int:
+def _run_and_print_error(run: Callable[[], int], arguments: Sequence[str]) -> int:
     try:
         code = run()
         sys.stdout.flush()
@@ -132,7 +132,7 @@ def _run_command(line: CommandLine) -> int:
         if (renamed := catalogue.rename_override(override)) != override:
             print(f"saddlepoint: {override} is now {renamed}", file=sys.stderr)
     line.overrides = [catalogue.rename_override(override) for override in line.overrides]
-    for note in unused_override.shadowed_overrides(line.overrides):
+    for note in unused_override.describe_shadowed_overrides(line.overrides):
         print(f"saddlepoint: {note}", file=sys.stderr)
     output = Output(line.json)
     if line.many:

@@ -14,8 +14,8 @@ from saddlepoint.comparison.arms.record import load_records
 from saddlepoint.comparison.report.build_report import (
     build_report,
     check_folder,
-    report_content,
-    report_files,
+    report_file_contents,
+    report_to_plain,
     write_comparison,
 )
 from saddlepoint.comparison.report.table import arm_rows
@@ -39,9 +39,9 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     comparison = build_comparison(load_records(options["runs"]), _comparison_options(options))
     rows = arm_rows(comparison)
     report = build_report(comparison, rows, options)
-    output.print_result(terminal_page(report, output.width), report_content(comparison, rows, report))
+    output.print_result(terminal_page(report, output.width), report_to_plain(comparison, rows, report))
     if to is not None:
-        write_comparison(to, report_files(comparison, rows, report))
+        write_comparison(to, report_file_contents(comparison, rows, report))
         sheets = {
             sheet.title: (sheet.columns, [[cell.text for cell in row] for row in sheet.rows]) for sheet in report.sheets
         }

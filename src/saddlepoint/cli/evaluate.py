@@ -37,13 +37,13 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
         print_difference(explain_score_difference(run, Run(config.against), *context, config.at), current_output())
         return 0
     uncertainty = UncertaintySettings(config.generations, config.groups) if config.uncertainty else None
-    print_scores(
+    print_and_write_scores(
         evaluate(run, config.samples, config.at, *context, uncertainty, config.reference, to), current_output(), to
     )
     return 0
 
 
-def print_scores(evaluated: EvaluationResult, output: Output, to: str | None = None) -> None:
+def print_and_write_scores(evaluated: EvaluationResult, output: Output, to: str | None = None) -> None:
     """Print scores with their contracts and anchors, and write them to the .json file `to`, with standard errors."""
     title, results, anchors, over_time = evaluated
     content = {name: result.to_dict() for name, result in results.items()}

@@ -92,7 +92,7 @@ saddlepoint <command> --help shows its keys and choices.
 def command_page(command: str, user_conf: Path | None = None) -> str:
     """Return the page of saddlepoint <command> --help: description, options of groups, keys, examples."""
     groups, keys = catalogue.default_options(command), catalogue.command_keys(command)
-    parts = [f"{catalogue.header(command)}\n\nusage: saddlepoint {command} [options] [key=value ...]"]
+    parts = [f"{catalogue.read_header_comment(command)}\n\nusage: saddlepoint {command} [options] [key=value ...]"]
     if groups:
         parts.append("choices, * is the default: group=name, group=[a,b] for groups of several, +group=name adds one")
         listed = catalogue.groups(user_conf) if command == "train" else groups

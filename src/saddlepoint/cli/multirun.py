@@ -7,11 +7,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from saddlepoint.config.check import check_installed
+from saddlepoint.config.check import check_logger_installed
 from saddlepoint.console.output import current_output
 from saddlepoint.launcher.job import DONE_BEFORE, FINISHED, TRAINED_ELSEWHERE, Job
 from saddlepoint.multirun.multirun import build_configs, folder_of_config, train_all
-from saddlepoint.multirun.run_table import first_score
+from saddlepoint.multirun.run_table import format_first_score
 
 
 def command(overrides: Sequence[str], config_dir: str | None = None, cfg: bool = False) -> int:
@@ -22,7 +22,7 @@ def command(overrides: Sequence[str], config_dir: str | None = None, cfg: bool =
         print("\n".join(f"{label}  {folder_of_config(config)}" for label, config in configs))
         return 0
     for _, config in configs:
-        check_installed(config)
+        check_logger_installed(config)
     jobs = train_all(configs, console)
     output.print_result([_result_table(jobs, output.width)], {"runs": [_job_entry(job) for job in jobs]})
     done = (
@@ -32,13 +32,13 @@ def command(overrides: Sequence[str], config_dir: str | None = None, cfg: bool =
 
 
 def _result_table(jobs: Sequence[Job], width: int) -> Table:
-    keys = list(dict.fromkeys(key for job in jobs if (key := first_score(job)[0])))
+    keys = list(dict.fromkeys(key for job in jobs if (key := format_first_score(job)[0])))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, width=None)
     table.add_column("run", overflow="fold")
     for name in ("state", *keys):
         table.add_column(name, justify="right", no_wrap=len(name) < width // 2, overflow="fold")
     for job in jobs:
-        score, value = first_score(job)
+        score, value = format_first_score(job)
         table.add_row(job.label, job.state, *(value if key == score else "" for key in keys))
     return table
 

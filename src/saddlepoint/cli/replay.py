@@ -14,7 +14,7 @@ from saddlepoint.callback import dump
 from saddlepoint.console.output import print_parts
 from saddlepoint.console.terminal import line_printer
 from saddlepoint.experiment.replay import ReplayResult, caveats, largest_magnitude, replay_turn
-from saddlepoint.experiment.run_config import as_checked, load_run_config
+from saddlepoint.experiment.run_config import assume_checked, load_run_config
 from saddlepoint.run.folder import Run
 
 
@@ -24,7 +24,7 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     path = Path(config.dump)
     content = dump.load_dump(path)
     run = Run(config.run or path.absolute().parent.parent)
-    run_config = as_checked(load_run_config(run, rest, log, config_dir))
+    run_config = assume_checked(load_run_config(run, rest, log, config_dir))
     for line in caveats(run_config, content):
         log(line)
     result = replay_turn(run_config, content)
@@ -48,13 +48,13 @@ def _result_tables(result: ReplayResult, content: Mapping[str, Any]) -> Iterator
                 "" if again is None else _format_magnitude(again),
             )
     yield table
-    bad, total = result.parameters
+    bad, total = result.gradient_counts
     lines = {
-        "first module with a non-finite output": result.module
+        "first module with a non-finite output": result.first_bad_module
         or "none: it began in the arithmetic of a term or its slope",
-        "first non-finite gradient of the backward pass": result.parameter or "none",
-        "non-finite gradients": f"{bad} of {total}; the largest magnitude of the others is {result.gradient:.3g}",
-        "weights that were non-finite before": ", ".join(result.weights[:3]) or "none",
+        "first non-finite gradient of the backward pass": result.first_bad_parameter or "none",
+        "non-finite gradients": f"{bad} of {total}; the largest other magnitude is {result.largest_gradient:.3g}",
+        "weights that were non-finite before": ", ".join(result.nonfinite_weights[:3]) or "none",
         "same result, bit for bit": "yes" if not result.mismatches else f"no: {', '.join(result.mismatches)} differ",
     }
     yield from (f"{what}: {line}" for what, line in lines.items())

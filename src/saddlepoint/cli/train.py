@@ -13,7 +13,7 @@ from saddlepoint.cli import run_and_report
 from saddlepoint.config import allow_list, config_file
 from saddlepoint.config.compose import parse_value, register_resolvers
 from saddlepoint.console.output import Output
-from saddlepoint.console.standard_streams import ensure_utf8, run_ignoring_write_errors
+from saddlepoint.console.standard_streams import restart_in_utf8_mode, run_ignoring_write_errors
 from saddlepoint.experiment.train import train
 
 
@@ -34,7 +34,7 @@ def train_config_file(path: str, arguments: Sequence[str] = ()) -> int:
     config = config_file.load_config(path)
     for argument in arguments:
         if argument != "--json":
-            allow_list.grant(config, parse_value(argument))
+            allow_list.allow_names(config, parse_value(argument))
     OmegaConf.set_struct(config, True)
     with Output("--json" in arguments).as_current():
         train(config)
@@ -42,7 +42,7 @@ def train_config_file(path: str, arguments: Sequence[str] = ()) -> int:
 
 
 if __name__ == "__main__":
-    ensure_utf8()
+    restart_in_utf8_mode()
     sys.exit(
         run_and_report(
             lambda: run_ignoring_write_errors(lambda: train_config_file(sys.argv[1], sys.argv[2:])), sys.argv[2:]

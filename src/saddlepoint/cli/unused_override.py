@@ -66,7 +66,7 @@ def check_no_launcher(overrides: Sequence[str]) -> None:
             )
 
 
-def shadowed_overrides(overrides: Sequence[str]) -> Iterator[str]:
+def describe_shadowed_overrides(overrides: Sequence[str]) -> Iterator[str]:
     """Yield a message for each override that has no effect because a later one sets its key to another value."""
     latest: dict[str, str] = {}
     for override in map(str, overrides):

@@ -99,12 +99,12 @@ def allowed_names(node: Any) -> tuple[str, ...]:
     return (*map(str, names or ()), *filter(None, map(str.strip, os.environ.get(VARIABLE, "").split(","))))
 
 
-def grant(config: DictConfig, names: Any = None) -> None:
+def allow_names(config: DictConfig, names: Any = None) -> None:
     """Allow `names`; None: the config's `allow_target`, which must come from the command line.
 
     Raises Mistake for a value that is not a list of dotted names.
     """
-    value = _to_plain(config._get_node(KEY)) if names is None else names
+    value = _to_unresolved(config._get_node(KEY)) if names is None else names
     allowed = [value] if isinstance(value, str) else value or []
     if not isinstance(allowed, list) or not all(isinstance(n, str) and DOTTED_NAME.fullmatch(n) for n in allowed):
         raise Mistake(f"{KEY}={value}: it must be a list of modules, classes or functions: {KEY}=[mylosses]")
@@ -113,7 +113,7 @@ def grant(config: DictConfig, names: Any = None) -> None:
     config._set_flag(FROM_USER, True)
 
 
-def _to_plain(node: Any) -> Any:
+def _to_unresolved(node: Any) -> Any:
     """Return a node as plain values, interpolations unresolved."""
     return OmegaConf.to_container(node) if isinstance(node, DictConfig | ListConfig) else node and node._value()
 
@@ -124,12 +124,12 @@ def allowed_by_command_line(arguments: Iterable[str]) -> tuple[str, ...]:
     return (*(match[0] for text in values for match in DOTTED_NAME.finditer(text)), *allowed_names(None))
 
 
-def to_arguments(config: DictConfig) -> list[str]:
+def allowed_as_arguments(config: DictConfig) -> list[str]:
     """Return what a config allows as command-line arguments, for a process that loads it from a file."""
     return [f"{KEY}=[{','.join(config[KEY])}]"] if config._get_flag(FROM_USER) and config.get(KEY) else []
 
 
-def revoke(config: DictConfig) -> DictConfig:
+def clear_allowed_names(config: DictConfig) -> DictConfig:
     """Allow nothing for a config from a file, whatever its `allow_target`. Return the config."""
     with open_dict(config):
         config[KEY] = []
@@ -139,14 +139,14 @@ def revoke(config: DictConfig) -> DictConfig:
 
 def check_not_in_yaml(config: DictConfig) -> None:
     """Raise Mistake if a yaml sets `allow_target`."""
-    if KEY in config and _to_plain(config._get_node(KEY)) not in ([], None):
+    if KEY in config and _to_unresolved(config._get_node(KEY)) not in ([], None):
         raise Mistake(
             f"{KEY} is set in a yaml, which is not allowed: set it on the command line ('{KEY}=[...]') or in the "
             f"environment ({VARIABLE})"
         )
 
 
-def overrides_from_file(overrides: Iterable[Any], source: str) -> list[str]:
+def check_file_overrides(overrides: Iterable[Any], source: str) -> list[str]:
     """Return the overrides in a file as text. Raises Mistake, naming `source`, if one sets `allow_target`."""
     texts = [catalogue.rename_override(str(override)) for override in overrides]
     for text in texts:

@@ -82,12 +82,12 @@ def conf_folders(user_conf: Path | None = None) -> list[Path]:
 
 def default_options(command: str = "train") -> dict[str, str | list[str] | None]:
     """Return group -> default option: a list for groups of several, None if nothing is chosen."""
-    return dict(_parse_command_yaml(cached_text(conf_folder() / f"{command}.yaml"))[0])
+    return dict(_parse_command_yaml(read_text_cached(conf_folder() / f"{command}.yaml"))[0])
 
 
 def command_keys(command: str) -> dict[str, tuple[str, str]]:
     """Return the keys of a command's yaml, nested ones dotted: key -> (value as written, comment)."""
-    return dict(_parse_command_yaml(cached_text(conf_folder() / f"{command}.yaml"))[1])
+    return dict(_parse_command_yaml(read_text_cached(conf_folder() / f"{command}.yaml"))[1])
 
 
 @cache
@@ -144,19 +144,19 @@ def rename_override(override: str) -> str:
     return override
 
 
-def header(command: str) -> str:
+def read_header_comment(command: str) -> str:
     """Return the comment at the top of a command's yaml."""
-    lines = cached_text(conf_folder() / f"{command}.yaml").splitlines()
+    lines = read_text_cached(conf_folder() / f"{command}.yaml").splitlines()
     first = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
     return " ".join(line.lstrip("# ") for line in lines[:first])
 
 
-def cached_text(path: str | Path) -> str:
+def read_text_cached(path: str | Path) -> str:
     """Return the text of a file, see `cached_stream`."""
-    return cached_stream(path).getvalue()
+    return open_text_cached(path).getvalue()
 
 
-def cached_stream(path: str | Path) -> StringIO:
+def open_text_cached(path: str | Path) -> StringIO:
     """Open a text file; an unchanged file is read only once. Raises OSError, UnicodeDecodeError."""
     about = os.stat(path)
     stamp = about.st_mtime_ns, about.st_size

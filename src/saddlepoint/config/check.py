@@ -7,13 +7,19 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from saddlepoint.config import allow_list, catalogue, key_types
-from saddlepoint.config.identity import identity
-from saddlepoint.config.instantiate import instantiate, locate, origin_path, settable_arguments, signature_parameters
+from saddlepoint.config.identity import compute_identity
+from saddlepoint.config.instantiate import (
+    import_target,
+    instantiate,
+    origin_path,
+    settable_arguments,
+    signature_parameters,
+)
 from saddlepoint.config.override import not_chosen_message
 from saddlepoint.config.training_keys import LATER_ARCHITECTURE_KEYS, is_same
 from saddlepoint.config.tree import CheckedConfig, target_nodes, to_plain
 from saddlepoint.error import Mistake, did_you_mean
-from saddlepoint.schema import Number, NumberOrSchedule, value_type
+from saddlepoint.schema import Number, NumberOrSchedule, pydantic_type
 
 HYDRA_KEYS = frozenset({"_target_", "_partial_", "_args_", "_convert_", "_recursive_"})  # Hydra's own keys
 TARGET_GROUPS = {
@@ -34,7 +40,7 @@ def check(config: DictConfig) -> CheckedConfig:
     if isinstance(config, CheckedConfig):
         return config
     _check_all(config)
-    return CheckedConfig(config, identity)
+    return CheckedConfig(config, compute_identity)
 
 
 def _check_all(config: DictConfig) -> None:
@@ -51,10 +57,10 @@ def _check_all(config: DictConfig) -> None:
             nodes = [(f"{path}.{name}", node[name]) for path, node in parents for name in node]
         for path, node in nodes:
             if not isinstance(node, DictConfig) or "_target_" not in node:
-                _raise_for_term(path, node, group)
+                _raise_for_missing_target(path, node, group)
     allowed = allow_list.allowed_names(config)
     for path, node in target_nodes(config):
-        if (known := signature_parameters(locate(path, node._target_, allowed))) is not None:
+        if (known := signature_parameters(import_target(path, node._target_, allowed))) is not None:
             if unknown := {*map(str, node)} - known.keys() - HYDRA_KEYS:
                 _check_unknown_arguments(path, node, known, [key for key in map(str, node) if key in unknown])
             _convert_arguments(path, node, known)
@@ -62,7 +68,7 @@ def _check_all(config: DictConfig) -> None:
     _check_logger(config)
 
 
-def check_installed(config: DictConfig) -> None:
+def check_logger_installed(config: DictConfig) -> None:
     """Raise Mistake for a logger whose package is not installed. This is checked before a run, not for every config."""
     if isinstance(config.get("logger"), DictConfig) and "tensorboard" in config.logger:
         instantiate(config.logger.tensorboard, "logger.tensorboard")
@@ -129,7 +135,7 @@ def _check_players(config: DictConfig) -> None:
             raise Mistake(f"{name} has no loss: give it objective.{name} or a regularizer")
 
 
-def _raise_for_term(path: str, node: Any, group: str) -> None:
+def _raise_for_missing_target(path: str, node: Any, group: str) -> None:
     name = path.rpartition(".")[2]
     if not isinstance(node, DictConfig):
         raise Mistake(
@@ -174,18 +180,18 @@ def _convert_arguments(path: str, node: DictConfig, known: Mapping[str, inspect.
             value = OmegaConf.to_container(value, resolve=True)
         if type(value) is type(default) and value == default:
             continue  # even if the annotation excludes it: eps: float = None
-        expected = value_type(argument.annotation)
+        expected = pydantic_type(argument.annotation)
         if expected == Number and path.rpartition(".")[0] == "optimizer":
             expected = NumberOrSchedule  # the player applies the schedule (game.player)
         value_types[key] = expected
     if not value_types:
         return
     try:
-        key_types.validate_in_place(node, value_types, path)
+        key_types.convert_in_place(node, value_types, path)
     except Mistake:  # report the key at which it was written
         for key, expected in value_types.items():
             parent, _, last = origin_path(node._get_root(), f"{path}.{key}").rpartition(".")
-            key_types.validate_in_place(node, {key: expected}, parent if last == key else path)
+            key_types.convert_in_place(node, {key: expected}, parent if last == key else path)
 
 
 def _check_trainer(config: DictConfig) -> None:

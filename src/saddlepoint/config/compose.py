@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from saddlepoint.config import allow_list, catalogue, config_file
 from saddlepoint.config.catalogue import groups
 from saddlepoint.config.defaults_list import load_yaml, merge_choices
-from saddlepoint.config.identity import run_name, set_code_hashes
+from saddlepoint.config.identity import find_run_name, set_code_hashes
 from saddlepoint.config.override import apply_override, parse_overrides, split_overrides
 from saddlepoint.config.path import resolve_paths
 from saddlepoint.config.tree import to_plain, tree_entries
@@ -50,21 +50,21 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None,
         from saddlepoint.config import key_types  # imports pydantic, which an error in the overrides does not need
 
         if allow_list.KEY in config:
-            allow_list.grant(config)
+            allow_list.allow_names(config)
         typed = resolve_paths(config)
-        _insert_user_options(config, user_conf)
+        _replace_names_by_yaml(config, user_conf)
         if command == "train":
             config.choice = choice
-            images = _fill_in_data_facts(config)
+            images = _fill_in_and_check(config)
             if images is not None and images < FEW and "metric" not in dict(chosen):
                 _add_kernel_distance(config)
-            key_types.validate_top_level(config)
+            key_types.convert_top_level_keys(config)
             key_types.check_unknown_keys(config)
             set_code_hashes(config)
-            config.name = run_name(config, typed)
+            config.name = find_run_name(config, typed)
         else:
-            _fill_in_data_facts(config)
-            key_types.validate_keys(config, command)
+            _fill_in_and_check(config)
+            key_types.convert_command_keys(config, command)
     return config
 
 
@@ -82,7 +82,7 @@ def apply_overrides(config: DictConfig, overrides: Sequence[str], config_dir: st
     chosen, settings = split_overrides(parse_overrides(expanded), user_conf)
     current, names = merge_choices(chosen, user_conf, before=config.choice)
 
-    allow_list.revoke(config)  # only the overrides may allow something, not the file
+    allow_list.clear_allowed_names(config)  # only the overrides may allow something, not the file
     with open_dict(config):
         for key in dict(chosen):
             location = key.partition("@")[2] or key
@@ -96,13 +96,13 @@ def apply_overrides(config: DictConfig, overrides: Sequence[str], config_dir: st
         key_types.check_unknown_keys(
             config, [str(override.key_or_group) for override in settings if override.type in ADDS]
         )
-        allow_list.grant(config)
+        allow_list.allow_names(config)
         if protocols:
             config.choice.protocol = protocols[-1]
         resolve_paths(config)
-        _insert_user_options(config, user_conf)
-        _fill_in_data_facts(config)
-        key_types.validate_top_level(config)
+        _replace_names_by_yaml(config, user_conf)
+        _fill_in_and_check(config)
+        key_types.convert_top_level_keys(config)
     return config
 
 
@@ -187,7 +187,7 @@ def _add_kernel_distance(config: DictConfig) -> None:
         config.choice.metric = [*config.choice.metric, "kernel_distance"]
 
 
-def _insert_user_options(config: DictConfig, user_conf: Path | None) -> None:
+def _replace_names_by_yaml(config: DictConfig, user_conf: Path | None) -> None:
     """Replace names of user-defined options in VALUE_GROUPS by their yaml, so that a run's config is complete."""
     if user_conf is None:
         return
@@ -199,12 +199,12 @@ def _insert_user_options(config: DictConfig, user_conf: Path | None) -> None:
                 OmegaConf.update(config, key, OmegaConf.load(user_conf / group / f"{name}.yaml"), merge=False)
 
 
-def _fill_in_data_facts(config: DictConfig) -> int | None:
+def _fill_in_and_check(config: DictConfig) -> int | None:
     """Fill in the facts of a data folder. Return the number of its samples, None if they were not counted.
 
     Raises Mistake for a missing value and for an invalid interpolation.
     """
-    images = _fill_in_facts(config)
+    images = _read_missing_facts(config)
     texts = []
     for path, node, name, _ in tree_entries(config):
         if OmegaConf.is_missing(node, name):
@@ -219,7 +219,7 @@ def _fill_in_data_facts(config: DictConfig) -> int | None:
     return images
 
 
-def _fill_in_facts(config: DictConfig) -> int | None:
+def _read_missing_facts(config: DictConfig) -> int | None:
     """Read facts of data that are null from their folder. Return the number of samples, None if not counted."""
     data = config.get("data")
     if not isinstance(data, DictConfig) or "shape" not in data:
@@ -236,7 +236,7 @@ def _fill_in_facts(config: DictConfig) -> int | None:
     from saddlepoint.config import key_types
 
     if data.shape is None:  # else only the kind of folder matters
-        key_types.validate_keys(config, f"data/{kind}")
+        key_types.convert_command_keys(config, f"data/{kind}")
     values, images = facts.read_facts(kind, to_plain(data))
     for key in (*missing, *(["classes"] if data.classes is None and "shape" in missing else [])):
         data[key] = values[key]

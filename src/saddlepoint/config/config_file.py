@@ -59,7 +59,7 @@ def load_config(path: Path | str) -> DictConfig:
     )
     assert isinstance(loaded, DictConfig)
     catalogue.rename_keys(loaded)
-    return allow_list.revoke(_upgrade_config(loaded))
+    return allow_list.clear_allowed_names(_upgrade_config(loaded))
 
 
 def _upgrade_config(config: DictConfig) -> DictConfig:
@@ -107,7 +107,7 @@ def _map_strings(value: Any, change: Callable[[str], str]) -> Any:
 
 def training_command(file: Path, config: DictConfig) -> list[str]:
     """Return the command of a process that trains `config`, which `write_config` has written to `file`."""
-    return [sys.executable, "-m", "saddlepoint.cli.train", str(file), *allow_list.to_arguments(config)]
+    return [sys.executable, "-m", "saddlepoint.cli.train", str(file), *allow_list.allowed_as_arguments(config)]
 
 
 def write_config(file: Path, config: DictConfig) -> None:

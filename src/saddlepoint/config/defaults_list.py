@@ -45,7 +45,7 @@ def merge_choices(
     groups = default_options(command)
     several = [(key, override) for key, override in chosen if isinstance(groups.get(key), list)]
     single = [
-        _single_override(key, override, groups) for key, override in chosen if not isinstance(groups.get(key), list)
+        _to_hydra_override(key, override, groups) for key, override in chosen if not isinstance(groups.get(key), list)
     ]
     overrides = [text for text in single if text]
     try:
@@ -54,7 +54,7 @@ def merge_choices(
             repository = CachingConfigRepository(loader.repository)
             if before is None and any(override.type != OverrideType.CHANGE for _, override in several):
                 before = _chosen_names(_selected_options(repository, command, overrides), groups)
-            for key, names in _names_of_lists(several, before or {}).items():
+            for key, names in _merge_option_names(several, before or {}).items():
                 _check_no_clash(key, names, user_conf)
                 overrides.append(f"{key}=[{','.join(map(repr, names))}]")
             options = _selected_options(repository, command, overrides)
@@ -76,14 +76,14 @@ class _Yaml(FileConfigSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         path = os.path.join(self.path, self._normalize_file_name(config_path))
-        stream = catalogue.cached_stream(path)
+        stream = catalogue.open_text_cached(path)
         header = ConfigSource._get_header_dict(stream.getvalue()[:512])
         return ConfigResult(self.provider, self.path, OmegaConf.load(stream), header)
 
 
 def load_yaml(path: str | Path) -> Any:
     """Load one yaml as a config. Errors of yaml and OmegaConf name the path of the file."""
-    return OmegaConf.load(catalogue.cached_stream(path))
+    return OmegaConf.load(catalogue.open_text_cached(path))
 
 
 def _config_loader(user_conf: Path | None) -> ConfigLoaderImpl:
@@ -137,7 +137,7 @@ def _version_base(version: str) -> Iterator[None]:
         base.version_base = before
 
 
-def _single_override(key: str, override: Any, groups: ChosenNames) -> str:
+def _to_hydra_override(key: str, override: Any, groups: ChosenNames) -> str:
     """Return the override to pass to Hydra for a group with one option; "" if none is needed."""
     line, names = str(override.input_line), chosen_names(override)
     if key not in groups:
@@ -152,7 +152,7 @@ def _single_override(key: str, override: Any, groups: ChosenNames) -> str:
     raise Mistake(f"{line}: {key} takes one name: {key}={(names or [groups[key]])[0]}{none}")
 
 
-def _names_of_lists(chosen: Sequence[GroupOverride], before: ChosenNames) -> dict[str, list[str]]:
+def _merge_option_names(chosen: Sequence[GroupOverride], before: ChosenNames) -> dict[str, list[str]]:
     """Return the names of each group with several: key=[...] replaces, +key=name adds, ~key=name removes.
 
     This is not left to Hydra, whose + silently drops the name if the list is overridden too.
@@ -215,7 +215,8 @@ def _error_message(error: Exception, user_conf: Path | None) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         names = catalogue.option_names(group, user_conf) if group else []
-        return f"{_referring_file(group, name, user_conf)}no such {group or 'yaml'}: {name}.{did_you_mean(name, names)}"
+        prefix = _referring_file_prefix(group, name, user_conf)
+        return f"{prefix}no such {group or 'yaml'}: {name}.{did_you_mean(name, names)}"
     message = str(error) or str(error.__cause__)
     if match := re.search(r"(?:In '(?P<file>.+)': )?Could not override '(?P<key>[^']+)'", message):
         key = match["key"]
@@ -224,10 +225,10 @@ def _error_message(error: Exception, user_conf: Path | None) -> str:
                 f"{match['file']}.yaml: override /{key}: there is no such group.{did_you_mean(key, default_options())}"
             )
         return f"{key} is not in the config; to add it, write +{key if '@' in key else key + '@<where>'}=<name>"
-    return _invalid_file(user_conf) or " ".join(line.strip() for line in message.splitlines()[:3])
+    return _describe_invalid_file(user_conf) or " ".join(line.strip() for line in message.splitlines()[:3])
 
 
-def _referring_file(group: str, name: str, user_conf: Path | None) -> str:
+def _referring_file_prefix(group: str, name: str, user_conf: Path | None) -> str:
     """Return "<path>: " of the yaml that refers to an option; "" if none is found."""
     pattern = re.compile(rf"\b{re.escape(group)}\b.*\b{re.escape(name)}\b")
     for folder in catalogue.conf_folders(user_conf):
@@ -237,7 +238,7 @@ def _referring_file(group: str, name: str, user_conf: Path | None) -> str:
     return ""
 
 
-def _invalid_file(user_conf: Path | None) -> str:
+def _describe_invalid_file(user_conf: Path | None) -> str:
     for path in sorted(user_conf.rglob("*.yaml")) if user_conf else []:
         try:
             if isinstance(load_yaml(path), DictConfig):

@@ -20,7 +20,7 @@ from saddlepoint.error import Mistake
 CODE_KEY = "code"  # key of the hashes in a config; absent without user-defined code
 
 
-def identity(config: DictConfig, with_code: bool = True, folder: str | None = None) -> str:
+def compute_identity(config: DictConfig, with_code: bool = True, folder: str | None = None) -> str:
     """Return the sha256, hex, of the settings that affect training.
 
     Interpolations stay unresolved, so that a schedule that ends at ${images} is the same schedule for more images. The
@@ -36,7 +36,7 @@ def identity(config: DictConfig, with_code: bool = True, folder: str | None = No
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-def identity_differences(old: DictConfig, new: DictConfig, allowed: Collection[str] = ()) -> list[str]:
+def describe_identity_differences(old: DictConfig, new: DictConfig, allowed: Collection[str] = ()) -> list[str]:
     """Return the differences of two configs that affect training, "key: old -> new", except at or below `allowed`."""
     differences = nested_difference(_training_keys(old), _training_keys(new), allowed)
     return [f"{key}: {before} -> {after}" for key, (before, after) in differences.items()]
@@ -72,21 +72,21 @@ def check_and_set_code_hashes(config: DictConfig) -> None:
 
     Raises Mistake if it changed after the config was composed, unless `resume.allow` contains code.
     """
-    changed = code_changes(config)
+    changed = describe_code_changes(config)
     if changed and "code" not in allowed_changes(config):
         raise Mistake(f"{'; '.join(changed)} changed after this run was composed: repeat the command")
     set_code_hashes(config)
 
 
-def code_hashes(config: DictConfig) -> dict[str, str]:
+def stored_code_hashes(config: DictConfig) -> dict[str, str]:
     """Return module -> hash as stored in a config."""
     return {str(name): str(digest) for name, digest in (config.get(CODE_KEY) or {}).items()}
 
 
-def code_changes(config: DictConfig) -> list[str]:
+def describe_code_changes(config: DictConfig) -> list[str]:
     """Return the modules that changed since the config stored their hashes, one line each; [] without hashes."""
-    recorded = code_hashes(config)
-    return user_code.hash_changes(recorded, user_code.module_hashes(user_modules(config))) if recorded else []
+    recorded = stored_code_hashes(config)
+    return user_code.describe_hash_changes(recorded, user_code.module_hashes(user_modules(config))) if recorded else []
 
 
 def _all_targets(config: DictConfig, content: Any) -> set[str]:
@@ -106,7 +106,7 @@ def _all_targets(config: DictConfig, content: Any) -> set[str]:
 # ------------------------------------------------------------------------------------------------- the name of a run
 
 
-def run_name(config: DictConfig, typed: str | None = None) -> str:
+def find_run_name(config: DictConfig, typed: str | None = None) -> str:
     """Return `name` if it is set, else <data>-<architecture>-<objective>[-<regularizers>]-<8 hex of the identity>.
 
     The name of an experiment comes first. An existing run keeps its name: one of an earlier edition, whose identity had
@@ -123,7 +123,7 @@ def run_name(config: DictConfig, typed: str | None = None) -> str:
     labels = [choice.get("experiment"), choice.data, choice.architecture, choice.objective, *choice.regularizer]
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(label for label in labels if label))[:150]
     names = [
-        f"{readable}-{identity(config)[:8]}",
+        f"{readable}-{compute_identity(config)[:8]}",
         *(f"{readable}-{digest[:8]}" for digest in _earlier_identities(config, typed)),
     ]
     existing = [name for name in names if any(Path(config.outputs, name).glob("seed*/config.yaml"))]
@@ -136,9 +136,9 @@ def _earlier_identities(config: DictConfig, typed: str | None) -> Iterator[str]:
     """Yield the identities that this training had in earlier editions."""
     folders = [None] if typed in (None, config.data.get("folder")) else [None, typed]
     for folder in folders:
-        for with_code in [True, False] if code_hashes(config) else [True]:
+        for with_code in [True, False] if stored_code_hashes(config) else [True]:
             if folder is not None or not with_code:
-                yield identity(config, with_code, folder)
+                yield compute_identity(config, with_code, folder)
 
 
 def runs_with_other_code(config: DictConfig, name: str) -> list[Path]:
@@ -146,13 +146,17 @@ def runs_with_other_code(config: DictConfig, name: str) -> list[Path]:
 
     `name`: the name of this run.
     """
-    if not code_hashes(config) or not re.search(r"-[0-9a-f]{8}$", name):
+    if not stored_code_hashes(config) or not re.search(r"-[0-9a-f]{8}$", name):
         return []
-    expected, runs = identity(config, with_code=False), []
+    expected, runs = compute_identity(config, with_code=False), []
     for file in Path(config.outputs).glob(f"{name[:-8]}{'[0-9a-f]' * 8}/seed{config.seed}/config.yaml"):
         old = config_file.load_config(file)
         resolve_paths(old)
-        if code_hashes(old) != code_hashes(config) and code_hashes(old) and identity(old, with_code=False) == expected:
+        if (
+            stored_code_hashes(old) != stored_code_hashes(config)
+            and stored_code_hashes(old)
+            and compute_identity(old, with_code=False) == expected
+        ):
             runs.append((file.stat().st_mtime, file.parent))
     return [folder for _, folder in sorted(runs, reverse=True)]
 

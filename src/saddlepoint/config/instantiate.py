@@ -50,7 +50,9 @@ def instantiate(node: Any, path: str, **arguments: Any) -> Any:
         cause = error
     cause.add_note(path)
     if isinstance(cause, CONFIG_ERRORS):
-        raise Mistake(f"{path}: {str(cause) or type(cause).__name__}{user_code.error_location(cause)}") from cause
+        raise Mistake(
+            f"{path}: {str(cause) or type(cause).__name__}{user_code.format_error_location(cause)}"
+        ) from cause
     raise cause
 
 
@@ -66,7 +68,7 @@ def _checked_copy(node: Any, path: str) -> Any:
         if child is not None and isinstance(text := child._value(), str):
             texts.append((key, text))
             if name == "_target_" and text not in _LOCATED:
-                locate(origin_path(root, key.rpartition(".")[0]), text, allow_list.allowed_names(node))
+                import_target(origin_path(root, key.rpartition(".")[0]), text, allow_list.allowed_names(node))
     if has_interpolations or not isinstance(root, CheckedConfig):  # else it was checked when the config was composed
         config_file.check_no_secrets(texts)
     result._set_flag(["allow_objects", "struct", "readonly"], [True, False, False])
@@ -84,7 +86,7 @@ def origin_path(config: Any, path: str) -> str:
     return path
 
 
-def locate(path: str, name: Any, allowed: Sequence[str] = ()) -> Callable[..., Any]:
+def import_target(path: str, name: Any, allowed: Sequence[str] = ()) -> Callable[..., Any]:
     """Return the class or function of a `_target_`.
 
     Raises Mistake with `path`, and similar names, if it does not exist, or is neither on the allow list nor in
@@ -103,7 +105,7 @@ def locate(path: str, name: Any, allowed: Sequence[str] = ()) -> Callable[..., A
             if f"{module}.".startswith(f"{error.name}."):
                 continue
             reason = f"{path}: {module} needs the module {error.name}, which is not installed"
-            raise Mistake(f"{reason}{user_code.error_location(error)}") from None
+            raise Mistake(f"{reason}{user_code.format_error_location(error)}") from None
         for attribute in names[i:]:
             if not hasattr(target, attribute):
                 submodules = [m.name for m in pkgutil.iter_modules(getattr(target, "__path__", []))]

@@ -21,12 +21,12 @@ from saddlepoint.schema import (
     NonEmptyText,
     Number,
     Text,
-    integer_from,
-    invalid_message,
+    integer_type_from,
+    invalid_message_annotation,
     nullable,
+    pydantic_type,
     type_adapter,
     validate_value,
-    value_type,
 )
 
 MAX_THREADS = 1_024  # limit, because OpenMP ends the process if it cannot start its threads
@@ -52,15 +52,17 @@ FolderOrNull = Folder | None
 FlagOrNull = Flag | None
 SplitOrNull = Split | None
 AT = Natural | Literal["last", "best", "previous"]
-Checkpoint = Annotated[value_type(AT), invalid_message("it is last, best, previous, or the image count of a snapshot")]
+Checkpoint = Annotated[
+    pydantic_type(AT), invalid_message_annotation("it is last, best, previous, or the image count of a snapshot")
+]
 Fraction = Annotated[Number, Field(gt=0, lt=1)]
 Size = Annotated[
-    value_type(Count | tuple[Count, Count]) | None,
-    invalid_message("data.size is an integer from 1 on, [height,width] or null"),
+    pydantic_type(Count | tuple[Count, Count]) | None,
+    invalid_message_annotation("data.size is an integer from 1 on, [height,width] or null"),
 ]
-TextOrList = value_type(Text | list[Text])
-Method = value_type(dict[str, Any] | Text)
-Backend = value_type(Flag | Text)
+TextOrList = pydantic_type(Text | list[Text])
+Method = pydantic_type(dict[str, Any] | Text)
+Backend = pydantic_type(Flag | Text)
 
 SHORT_PRECISIONS = {  # short names of precisions, of Lightning and others
     "16": "16-mixed", "fp16": "16-mixed", "float16": "16-mixed", "half": "16-mixed", "amp": "16-mixed",
@@ -101,19 +103,19 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
         "resume.allow": TextOrList | None,
         "evaluation.n": CountOrNull,
         "evaluation.split": Literal["train", "validation", "test", "all"],
-        "evaluation.extractor": value_type(Component | Text) | None,
-        "evaluation.second_extractor": value_type(Component | Text) | None,
+        "evaluation.extractor": pydantic_type(Component | Text) | None,
+        "evaluation.second_extractor": pydantic_type(Component | Text) | None,
         "evaluation.weights": NameOrNull,
         "evaluation.resizer": TextOrNull,
         "evaluation.average": Flag,
         "evaluation.batch_norm": Literal["running", "batch"],
         "evaluation.batch": Count,
         "evaluation.seed": Natural,
-        "evaluation.selection.n": integer_from(2) | None,
+        "evaluation.selection.n": integer_type_from(2) | None,
         "evaluation.selection.split": SplitOrNull,
         "trainer.precision": Precision,
         "trainer.sync_batchnorm": FlagOrNull,
-        "trainer.deterministic": value_type(Flag | Literal["warn"]) | None,
+        "trainer.deterministic": pydantic_type(Flag | Literal["warn"]) | None,
         "trainer.benchmark": FlagOrNull,
         "trainer.detect_anomaly": Flag,
         "trainer.profiler": nullable(Literal["simple", "advanced", "pytorch", "xla"]),
@@ -139,21 +141,21 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
     "evaluate": {
         "run": NameOrNull,
         "samples": NameOrNull,
-        "at": value_type(AT | Literal["all"]),
+        "at": pydantic_type(AT | Literal["all"]),
         "against": NameOrNull,
         "reference": NameOrNull,
         "uncertainty": Flag,
         "generations": Count,
-        "groups": integer_from(2),
+        "groups": integer_type_from(2),
         "to": NameOrNull,
     },
     "sample": {
         "run": NonEmptyText,
         "at": Checkpoint,
         "n": Count,
-        "label": value_type(Natural | Text | dict[str, Any]) | None,
+        "label": pydantic_type(Natural | Text | dict[str, Any]) | None,
         "by": TextOrNull,
-        "source": value_type(NonEmptyText | dict[str, Any]) | None,
+        "source": pydantic_type(NonEmptyText | dict[str, Any]) | None,
         "to": NameOrNull,
         "sample_seed": Natural,
         "average": Flag,
@@ -162,8 +164,13 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
         "run": NameOrNull,
         "samples": NameOrNull,
         "at": Checkpoint,
-        "n": Annotated[integer_from(50), invalid_message("memorisation takes 50 samples at least, and better 1,000")],
-        "level": Annotated[Fraction, invalid_message("the rate of false alarms lies between 0 and 1, 0.05 for one")],
+        "n": Annotated[
+            integer_type_from(50),
+            invalid_message_annotation("memorisation takes 50 samples at least, and better 1,000"),
+        ],
+        "level": Annotated[
+            Fraction, invalid_message_annotation("the rate of false alarms lies between 0 and 1, 0.05 for one")
+        ],
         "sample_seed": Natural,
         "average": Flag,
         "to": NameOrNull,
@@ -174,9 +181,9 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
         "over": TextOrList,
         "metric": TextOrNull,
         "baseline": Any,
-        "level": Annotated[Fraction, invalid_message("it lies between 0 and 1; 0.05 is usual")],
-        "reach": Annotated[nullable(Number), invalid_message("a score, as a number")],
-        "factorial": Annotated[FlagOrNull, invalid_message("true or false, or null: as it fits")],
+        "level": Annotated[Fraction, invalid_message_annotation("it lies between 0 and 1; 0.05 is usual")],
+        "reach": Annotated[nullable(Number), invalid_message_annotation("a score, as a number")],
+        "factorial": Annotated[FlagOrNull, invalid_message_annotation("true or false, or null: as it fits")],
         "tuning": Flag,
         "higher_is_better": FlagOrNull,
         "to": NameOrNull,
@@ -227,7 +234,7 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
 }
 
 
-def validate_keys(config: DictConfig, command: str) -> None:
+def convert_command_keys(config: DictConfig, command: str) -> None:
     """Convert the keys of a command to their types: 1e6 to 1000000, yes to true. Raises Mistake for invalid values."""
     sections: dict[str, dict[str, Any]] = {}
     for key, type_ in KEY_TYPES[command].items():
@@ -236,10 +243,10 @@ def validate_keys(config: DictConfig, command: str) -> None:
     for section, types in sections.items():
         node = OmegaConf.select(config, section) if section else config
         if isinstance(node, DictConfig):  # an old run may lack the section
-            validate_in_place(node, types, section)
+            convert_in_place(node, types, section)
 
 
-def validate_in_place(node: DictConfig, types: Mapping[str, Any], path: str) -> None:
+def convert_in_place(node: DictConfig, types: Mapping[str, Any], path: str) -> None:
     """Convert the values of these keys to their types, in place. Raises Mistake for an invalid value."""
     for name, type_ in types.items():
         if name not in node:
@@ -263,9 +270,9 @@ def _raise_invalid(type_: Any, value: Any, key: str) -> NoReturn:
     raise AssertionError(key)
 
 
-def validate_top_level(config: DictConfig) -> None:
+def convert_top_level_keys(config: DictConfig) -> None:
     """Convert the keys of a run to their types. Raises Mistake for an invalid value."""
-    validate_keys(config, "train")
+    convert_command_keys(config, "train")
     if config.images < config.batch:
         raise Mistake(
             f"images={config.images} is less than one batch of {config.batch}: increase images or decrease batch"

@@ -215,7 +215,8 @@ def _unknown_key_message(key: str, text: str, config: DictConfig, choice: Chosen
             name
             for name in catalogue.option_names(group)
             if re.search(
-                rf"\b{re.escape(parts[-1])}:", catalogue.cached_text(catalogue.conf_folder() / group / f"{name}.yaml")
+                rf"\b{re.escape(parts[-1])}:",
+                catalogue.read_text_cached(catalogue.conf_folder() / group / f"{name}.yaml"),
             )
         ]
         if options and chosen not in options:
@@ -246,7 +247,7 @@ def _unknown_key_message(key: str, text: str, config: DictConfig, choice: Chosen
         return f"no such key: {key}. Did you mean {' or '.join(matches)}?"
     if trains and parts and (foreign := synonym.suggest_for_key(last, text, config, choice)):
         return foreign
-    return _last_message(key, text, config)
+    return _no_similar_key_message(key, text, config)
 
 
 def _same_type(old: Any, value: Any) -> bool:
@@ -271,11 +272,11 @@ def _how_to_add(key: str, text: str, config: DictConfig) -> str | None:
     return None
 
 
-def _last_message(key: str, text: str, config: DictConfig) -> str:
+def _no_similar_key_message(key: str, text: str, config: DictConfig) -> str:
     """Return the message about a key without similar ones: how to add it, or what the target accepts."""
     from saddlepoint.config import allow_list
     from saddlepoint.config.instantiate import (  # imports torch, but only for an error
-        locate,
+        import_target,
         settable_arguments,
         signature_parameters,
     )
@@ -283,7 +284,7 @@ def _last_message(key: str, text: str, config: DictConfig) -> str:
     parent, _, last = key.rpartition(".")
     node = _lookup(config, parent)[1] if parent else None
     if isinstance(node, DictConfig) and "_target_" in node:
-        known = signature_parameters(locate(parent, node._target_, allow_list.allowed_names(config)))
+        known = signature_parameters(import_target(parent, node._target_, allow_list.allowed_names(config)))
         if known is None or last in known:
             return f"no such key: {key}; to add it, write +{key}={text}"
         return f"no such key: {key}. {node._target_} takes {', '.join(settable_arguments(known, node)) or 'nothing'}"

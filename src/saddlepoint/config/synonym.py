@@ -177,9 +177,9 @@ def suggest_for_key(key: str, value: str, config: DictConfig, choice: Mapping[st
     name = key.lower().replace("-", "_").strip("_")
     if is_training_length(name):
         advice = (
-            _epochs_to_images(_to_float(value), config, choice)
+            _epochs_advice(_to_float(value), config, choice)
             if name in EPOCHS
-            else _rounds_to_images(name, _to_float(value), config)
+            else _rounds_advice(name, _to_float(value), config)
         )
         return f"{key}={value}: training length is given in images: {advice}"
     if name in SENTENCES:
@@ -188,7 +188,7 @@ def suggest_for_key(key: str, value: str, config: DictConfig, choice: Mapping[st
         return None
     overrides = BY_KEY[name].replace("{}", value)
     if overrides.startswith("data."):
-        overrides = _data_overrides(overrides, value, config)
+        overrides = _data_key_advice(overrides, value, config)
     if (group := BY_KEY[name].strip("'").partition("=")[0]) in NAMES:
         return f"no such key: {key}. Here it is {_option_advice(group, value)}"
     return f"no such key: {key}. Here it is {overrides}"
@@ -206,7 +206,7 @@ def suggest_for_command(command: str, argument: str, keys: Collection[str]) -> s
     return f"{argument}: here it is {overrides.replace('{}', value)}"
 
 
-def _data_overrides(overrides: str, value: str, config: DictConfig) -> str:
+def _data_key_advice(overrides: str, value: str, config: DictConfig) -> str:
     """Return the overrides if these data have the key, else those for a folder of images."""
     data, name = config.get("data") or {}, overrides.removeprefix("data.").partition("=")[0]
     if name in data:
@@ -262,7 +262,7 @@ def _to_float(text: str) -> float | None:
         return None
 
 
-def _epochs_to_images(number: float | None, config: DictConfig, choice: Mapping[str, Any]) -> str:
+def _epochs_advice(number: float | None, config: DictConfig, choice: Mapping[str, Any]) -> str:
     name = choice.get("data")
     if (size := _train_size(config, name)) is None:
         return "images=<training images of these data, times the epochs>"
@@ -286,7 +286,7 @@ def _train_size(config: DictConfig, name: Any) -> int | None:
     return number - sum(max(1, round(data[split] * number)) for split in ("validation", "test"))
 
 
-def _rounds_to_images(name: str, number: float | None, config: DictConfig) -> str:
+def _rounds_advice(name: str, number: float | None, config: DictConfig) -> str:
     if number is None:
         return "images=300_000"
     if name == "kimg":

@@ -23,7 +23,7 @@ from typing import Any
 from saddlepoint.config.allow_list import is_within
 from saddlepoint.error import Mistake, relative_path
 from saddlepoint.redaction import redact
-from saddlepoint.run.repository import current_commit, git_status
+from saddlepoint.run.repository import commit_state, file_git_status
 
 PACKAGE = Path(__file__).resolve().parents[1]
 PYTHON = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")}
@@ -68,13 +68,13 @@ def module_provenance(modules: Mapping[str, Path]) -> dict[str, Any]:
         if _is_installed(file):
             entry: dict[str, Any] = {"sha256": _file_hash(file), "version": _package_version(name)}
         else:
-            status = git_status(file)
-            entry = {"sha256": status.sha256, "state": status.state, "git": current_commit(file.parent)}
+            status = file_git_status(file)
+            entry = {"sha256": status.sha256, "state": status.state, "git": commit_state(file.parent)}
         entries[name] = {"file": str(file), **entry}
     return redact(entries)
 
 
-def hash_changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+def describe_hash_changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     """Return one line for each module whose hash differs between two results of `module_hashes`."""
     return [
         f"{name} (sha256 {old.get(name, 'none')} -> {new.get(name, 'none')})"
@@ -183,7 +183,7 @@ def is_traceback_requested() -> bool:
     return os.environ.get(TRACEBACK_VARIABLE, "").lower() not in ("", "0", "false", "no", "off")
 
 
-def error_location(error: BaseException) -> str:
+def format_error_location(error: BaseException) -> str:
     """Return " (file, line 12)" of the innermost frame in user code, "" if there is none."""
     frames = [(Path(frame.f_code.co_filename), number) for frame, number in traceback.walk_tb(error.__traceback__)]
     return next(

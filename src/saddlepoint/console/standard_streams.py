@@ -57,11 +57,11 @@ class GuardedStream:
             call()
         except OSError as error:
             if error.errno in PERMANENT_ERRORS:
-                discard(self._stream)
+                redirect_to_null(self._stream)
             self._failed(error)
 
 
-def ensure_utf8() -> None:
+def restart_in_utf8_mode() -> None:
     """Restart this process in Python's UTF-8 mode (PEP 540) if it is not in it; its child processes inherit the mode.
 
     In another locale the bytes of a command line would be a different text, so a different identity, and libraries that
@@ -73,7 +73,7 @@ def ensure_utf8() -> None:
     os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
-def reopen_closed() -> None:
+def repair_standard_streams() -> None:
     """Open the null device on each closed descriptor of 0, 1 and 2; unset COLUMNS and LINES if they are 0.
 
     Otherwise a file that is opened later gets the closed descriptor, and prints of libraries are written to it. rich
@@ -147,10 +147,10 @@ def flush_or_discard() -> None:
             if stream is not None:
                 stream.flush()
         except (OSError, ValueError):
-            discard(stream)
+            redirect_to_null(stream)
 
 
-def discard(stream: Any) -> None:
+def redirect_to_null(stream: Any) -> None:
     """Redirect a stream's descriptor, and its buffered text, to the null device."""
     with suppress(OSError, ValueError, AttributeError):
         null = os.open(os.devnull, os.O_WRONLY)

@@ -56,16 +56,16 @@ class Header:
 
 def read_header(path: Path, modality: type[Modality] = Image) -> Header:
     """Read the header of the samples, and the number of classes.  Raises Mistake if they cannot be read."""
-    with _refuse_unreadable(path):
+    with _unreadable_as_mistake(path):
         headers = archive.load_array_headers(path)
         labels = archive.load_arrays(path, LABELS) if path.suffix.lower() == ".npz" else {}
-    label_name, name, _ = _assign_names({key: len(shape) for key, (shape, _) in headers.items()}, path, modality)
+    label_name, name, _ = _assign_roles({key: len(shape) for key, (shape, _) in headers.items()}, path, modality)
     shape, dtype = headers[name]
     y = None if label_name is None else _convert_labels(labels[label_name], shape[0] if shape else 0, path, [])
     return Header(name, shape, dtype, None if y is None else int(y.max()) + 1, tuple(headers))
 
 
-def image_array_facts(path: Path, channels: int) -> tuple[dict[str, Any], int]:
+def read_image_array_facts(path: Path, channels: int) -> tuple[dict[str, Any], int]:
     """Return {"shape": [C, H, W], "classes": K or None} and the number of images; "bits": 16 if they have 16 bits.
 
     The images themselves are read only if they are uint16, since their values decide the bits.
@@ -74,7 +74,7 @@ def image_array_facts(path: Path, channels: int) -> tuple[dict[str, Any], int]:
     shape, _ = _find_layout(header.shape, channels, f"{path}: {header.name}")
     bits = {}
     if header.dtype == np.uint16:
-        with _refuse_unreadable(path):
+        with _unreadable_as_mistake(path):
             values = archive.load_arrays(path, {header.name})[header.name]
         bits = {"bits": 16} if values.max(initial=0) > MAX_UINT8 else {}
     return {"shape": shape, "classes": header.classes, **bits}, header.shape[0]
@@ -85,10 +85,10 @@ def load_array(path: Path, modality: Modality, shape: tuple[int, ...] | None = N
 
     Raises Mistake if there are no samples, or they cannot be read or do not have that shape.
     """
-    with _refuse_unreadable(path):
+    with _unreadable_as_mistake(path):
         arrays = archive.load_arrays(path)
     dimensions = {key: array.ndim for key, array in arrays.items()}
-    label_name, name, column_names = _assign_names(dimensions, path, type(modality))
+    label_name, name, column_names = _assign_roles(dimensions, path, type(modality))
     array, location, notes = arrays[name], f"{path}: {name}", []
     if not array.ndim or not len(array):
         raise Mistake(f"{location} holds no samples.")
@@ -98,11 +98,11 @@ def load_array(path: Path, modality: Modality, shape: tuple[int, ...] | None = N
     labels = f", labels {label_name} ({int(y.max()) + 1:,} classes)" if y is not None else ", no labels"
     columns = f", further columns {', '.join(extra_columns)}" if extra_columns else ""
     summary = f"{location}, {array.dtype} {list(array.shape)}, read as {layout}{labels}{columns}."
-    _check_descriptions(arrays, modality, path)
+    _check_rate_and_vocabulary(arrays, modality, path)
     return LoadedArray(x, y, [summary, *(f"{path}: {note}." for note in notes)], extra_columns)
 
 
-def sample_rate(arrays: Mapping[str, np.ndarray], path: Path) -> int | None:
+def check_sample_rate(arrays: Mapping[str, np.ndarray], path: Path) -> int | None:
     """Return the samples per second of an npz of audio, or None if it has no rate.  Raises Mistake if it is invalid."""
     if "rate" not in arrays:
         return None
@@ -114,10 +114,10 @@ def sample_rate(arrays: Mapping[str, np.ndarray], path: Path) -> int | None:
     return int(rate.item())
 
 
-def _check_descriptions(arrays: Mapping[str, np.ndarray], modality: Modality, path: Path) -> None:
+def _check_rate_and_vocabulary(arrays: Mapping[str, np.ndarray], modality: Modality, path: Path) -> None:
     """Raises Mistake if the rate or vocabulary in an npz differs from that of the data."""
     if isinstance(modality, Audio):
-        rate = sample_rate(arrays, path)
+        rate = check_sample_rate(arrays, path)
         if None not in (rate, modality.rate) and rate != modality.rate:
             raise Mistake(
                 f"{path} has {rate:,} samples per second, and the data have {modality.rate:,}: resample it, or leave "
@@ -179,7 +179,7 @@ def _convert_column(array: np.ndarray, x_shape: tuple[int, ...], layout: str, lo
 
 
 @contextmanager
-def _refuse_unreadable(path: Path) -> Iterator[None]:
+def _unreadable_as_mistake(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
@@ -189,7 +189,7 @@ def _refuse_unreadable(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _assign_names(
+def _assign_roles(
     dimensions: dict[str, int], path: Path, modality: type[Modality]
 ) -> tuple[str | None, str, list[str]]:
     """Return the name of the labels or None, of the samples, and of further columns."""

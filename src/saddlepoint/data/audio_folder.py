@@ -46,7 +46,7 @@ class AudioFolder(Folder):
         if length is not None and length < 1:
             raise Mistake(f"data.length={length}: must be the number of samples of each file, at least 1, or null.")
         if shape is None:
-            facts, _ = wav_file.sound_facts(folder, length)
+            facts, _ = wav_file.read_sound_facts(folder, length)
             shape, rate = facts["shape"], facts["rate"] if rate is None else rate
             classes, bits = facts["classes"] if classes is None else classes, facts["bits"] if bits is None else bits
         self.length = length
@@ -54,7 +54,7 @@ class AudioFolder(Folder):
         super().__init__(folder, shape or (), classes, **rest)
 
     def splits(self) -> dict[str, Split]:
-        if self.is_array:
+        if self.is_array_file:
             return self.array_splits(load_array(resolve_folder(self.folder), self.modality))
         x, self.notes = load_waveforms(self.listing, self.modality, self.shape, fit=self.length is not None)
         y = None if self.listing.labels is None else torch.tensor(self.listing.labels)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from saddlepoint.data.labelled_subset import draw_labelled_indices, index_stream
 from saddlepoint.data.shuffled_order import ShuffledOrder
-from saddlepoint.error import Mistake, describe_value, source_location
+from saddlepoint.error import Mistake, describe_type_of, format_source_location
 from saddlepoint.modality import Modality, default_modality, modality_of
 from saddlepoint.modality.image import is_image
 from saddlepoint.pixel import to_float
@@ -225,9 +225,9 @@ class Data(LightningDataModule):
 
     def _check_splits(self, splits: Any) -> None:
         """Raises Mistake if `splits()`, which a user-defined class may define, returned the wrong thing."""
-        location = source_location(type(self).splits)
+        location = format_source_location(type(self).splits)
         if not isinstance(splits, Mapping) or "train" not in splits:
-            names = ", ".join(map(str, splits)) if isinstance(splits, Mapping) else describe_value(splits)
+            names = ", ".join(map(str, splits)) if isinstance(splits, Mapping) else describe_type_of(splits)
             raise Mistake(
                 f"{self.name}: splits() gives {names or 'nothing'}, but must give a mapping of train, validation and "
                 f"test{location}"
@@ -235,7 +235,7 @@ class Data(LightningDataModule):
         for name, split in splits.items():
             if not isinstance(split, Split):
                 raise Mistake(
-                    f"{self.name}: splits() gives {describe_value(split)} as {name}, but must give a "
+                    f"{self.name}: splits() gives {describe_type_of(split)} as {name}, but must give a "
                     f"saddlepoint.data.data.Split(name, x, y, classes){location}"
                 )
             if not len(split):
@@ -252,7 +252,7 @@ class Data(LightningDataModule):
                 raise Mistake(f"{self.name}: the classes of its {name} split are {y.dtype}, not int64 [n]{location}")
 
     def _wrong_form_message(self, name: str, x: Any) -> str:
-        row = f"{describe_value(x)}, {x.dtype}" if isinstance(x, Tensor) else describe_value(x)
+        row = f"{describe_type_of(x)}, {x.dtype}" if isinstance(x, Tensor) else describe_type_of(x)
         hint = self.modality.conversion_hint(x) if isinstance(x, Tensor) else None
         return (
             f"{self.name}: a row of its {name} split is {row}, but x must be {self.modality.stored_form}, the stored "
@@ -354,12 +354,12 @@ class Data(LightningDataModule):
             2 * len(train), self.batch, self.batch, derive_seed(self.seed, "augment"), start, rank, world_size
         )
         draws, column_draws = tee(draws)
-        rows = self._mirrored_batches(self._to_float(train.batches_at(indices, self.device)), draws)
+        rows = self._mirrored_batches(self._float_batches(train.batches_at(indices, self.device)), draws)
         labelled = self._labelled_batches(start, rank, world_size)
-        columns = self._extra_columns(train, column_indices, column_draws)
+        columns = self._extra_column_batches(train, column_indices, column_draws)
         return (Batch(x, y, pair, extra) for (x, y), pair, extra in zip(rows, labelled, columns, strict=False))
 
-    def _extra_columns(
+    def _extra_column_batches(
         self, split: Split, indices: Iterator[Tensor], draws: Iterator[Tensor]
     ) -> Iterator[dict[str, Tensor]]:
         """Yield the extra columns of each batch, images mirrored like those of the batch; {} if there are none."""
@@ -374,7 +374,7 @@ class Data(LightningDataModule):
             for index, draw in zip(indices, draws, strict=False)
         )
 
-    def _to_float(self, batches: Iterator[Rows]) -> Iterator[Rows]:
+    def _float_batches(self, batches: Iterator[Rows]) -> Iterator[Rows]:
         return ((self.modality.to_float(x), y) for x, y in batches)
 
     def _mirrored_batches(self, batches: Iterator[Rows], draws: Iterator[Tensor]) -> Iterator[Rows]:
@@ -394,7 +394,7 @@ class Data(LightningDataModule):
         batches = Split("labelled", x, y, self.classes).batches_at(indices, self.device)
         sizes = self.batch, self.labelled_batch
         draws = index_stream(2 * len(x), *sizes, derive_seed(self.seed, "augment", "labelled"), start, rank, world_size)
-        return ((x, y) for x, y in self._mirrored_batches(self._to_float(batches), draws) if y is not None)
+        return ((x, y) for x, y in self._mirrored_batches(self._float_batches(batches), draws) if y is not None)
 
     def train_dataloader(self) -> Iterable[Batch]:
         """Return an iterable of training batches that starts, each time, at the image count of the game."""

@@ -33,20 +33,22 @@ def read_facts(kind: str, data: Mapping[str, Any]) -> tuple[dict[str, Any], int 
 
     folder = data["folder"]
     if kind == "image_folder":
-        if data["shape"] is not None and not listing.is_array(folder):
+        if data["shape"] is not None and not listing.is_array_file(folder):
             return {"bits": IMAGE_BITS}, None  # an older run without `bits`, whose folder may be deleted
-        facts, number = image_facts(folder, data["size"], data["channels"])
+        facts, number = read_image_facts(folder, data["size"], data["channels"])
         return {"bits": IMAGE_BITS, **facts}, number
     if kind == "audio_folder":
         from saddlepoint.data import wav_file  # numpy
 
-        return wav_file.sound_facts(folder, data["length"])
+        return wav_file.read_sound_facts(folder, data["length"])
     from saddlepoint.data import text_file
 
-    return text_file.text_facts(text_file.list_text_files(folder), data["unit"], data["length"], data["vocabulary"])
+    return text_file.read_text_facts(
+        text_file.list_text_files(folder), data["unit"], data["length"], data["vocabulary"]
+    )
 
 
-def image_facts(folder: str | Path | None, size: Any = None, channels: int = 3) -> tuple[dict[str, Any], int]:
+def read_image_facts(folder: str | Path | None, size: Any = None, channels: int = 3) -> tuple[dict[str, Any], int]:
     """Return {"shape": [C, H, W], "classes": K or None} and the number of images.
 
     For a folder or zip, reads the names and the header of the first image; for an .npz or .npy, the header of the array
@@ -54,14 +56,14 @@ def image_facts(folder: str | Path | None, size: Any = None, channels: int = 3) 
     """
     from saddlepoint.data import listing
 
-    if listing.is_array(folder):
+    if listing.is_array_file(folder):
         from saddlepoint.data import array_file  # numpy and torch
 
         if size is not None:
             raise Mistake(f"data.size={size}: image files can be resized, arrays cannot. Leave it null.")
-        return array_file.image_array_facts(listing.resolve_folder(folder), channels)
+        return array_file.read_image_array_facts(listing.resolve_folder(folder), channels)
     from saddlepoint.data import image_file  # Pillow
 
     image_file.check_channels(channels)
     files = listing.list_files(folder)
-    return image_file.image_file_facts(files, size, channels), len(files.names)
+    return image_file.read_image_file_facts(files, size, channels), len(files.names)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from saddlepoint.data.array_file import LoadedArray
 from saddlepoint.data.data import Data, Split
-from saddlepoint.data.listing import IMAGE_FILES, FileKind, Listing, is_array, list_files, name_bytes
+from saddlepoint.data.listing import IMAGE_FILES, FileKind, Listing, encode_name, is_array_file, list_files
 from saddlepoint.error import Mistake
 
 
@@ -50,8 +50,8 @@ class Folder(Data):
         super().__init__(shape, classes, extractor, **rest)
 
     @property
-    def is_array(self) -> bool:
-        return is_array(self.folder)
+    def is_array_file(self) -> bool:
+        return is_array_file(self.folder)
 
     @cached_property
     def listing(self) -> Listing:
@@ -61,11 +61,11 @@ class Folder(Data):
     @property
     def class_names(self) -> list[str]:
         """The names of the class folders, in the order of labels; numbers if a dataset.json defines the classes."""
-        return super().class_names if self.is_array else self.listing.folders or super().class_names
+        return super().class_names if self.is_array_file else self.listing.folders or super().class_names
 
     def describe(self) -> dict[str, Any]:
         """Return the facts of `Data.describe`, and as `files` the sha256 of the listing."""
-        return super().describe() | ({} if self.is_array else {"files": self.listing.sha256})
+        return super().describe() | ({} if self.is_array_file else {"files": self.listing.sha256})
 
     def array_splits(self, array: LoadedArray) -> dict[str, Split]:
         """Return the splits of an array, whose samples are named by row number."""
@@ -95,7 +95,7 @@ class Folder(Data):
     def split_indices(self, names: Sequence[str]) -> dict[str, list[int]]:
         """Return each split's indices into `names`, by sha256 of the name; raises Mistake if train would be empty."""
         n = len(names)
-        order = sorted(range(n), key=lambda index: sha256(name_bytes(names[index])).digest())
+        order = sorted(range(n), key=lambda index: sha256(encode_name(names[index])).digest())
         n_test, n_validation = max(1, round(self.test * n)), max(1, round(self.validation * n))
         if n_test + n_validation >= n:
             raise Mistake(

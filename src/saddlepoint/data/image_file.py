@@ -27,7 +27,7 @@ Size = tuple[int, int]  # height, width
 
 
 @dataclass(frozen=True)
-class ImageFormat:
+class TargetFormat:
     """The format that every image is converted to.
 
     channels   1, 2, 3 or 4
@@ -62,7 +62,7 @@ def check_channels(channels: int) -> None:
         )
 
 
-def image_file_facts(files: Listing, size: Any, channels: int) -> dict[str, Any]:
+def read_image_file_facts(files: Listing, size: Any, channels: int) -> dict[str, Any]:
     """Return {"shape": [C, H, W], "classes": K or None} of a folder or zip, from names and the first image's header."""
     sides = parse_size(size)
     if sides is None:
@@ -72,13 +72,13 @@ def image_file_facts(files: Listing, size: Any, channels: int) -> dict[str, Any]
     return {"shape": [channels, *sides], "classes": files.classes}
 
 
-def preview_changes(files: Listing, name: str, target: ImageFormat) -> list[str]:
+def preview_changes(files: Listing, name: str, target: TargetFormat) -> list[str]:
     """Return what `decode_image` would change, from the header of an image; raises Mistake if its size is refused."""
     with _open_image(files, name) as image:
         return _list_changes(files, name, image, target)
 
 
-def decode_image(files: Listing, name: str, target: ImageFormat) -> tuple[bytes, list[str]]:
+def decode_image(files: Listing, name: str, target: TargetFormat) -> tuple[bytes, list[str]]:
     """Return the pixels as bytes, [height, width, channels], and what was changed, as text for messages.
 
     Raises Mistake if the file cannot be read.
@@ -90,21 +90,21 @@ def decode_image(files: Listing, name: str, target: ImageFormat) -> tuple[bytes,
         return _resize(_convert_mode(image, target.channels), target).tobytes(), changes
 
 
-def _list_changes(files: Listing, name: str, image: Image.Image, target: ImageFormat) -> list[str]:
+def _list_changes(files: Listing, name: str, image: Image.Image, target: TargetFormat) -> list[str]:
     """Return what decoding changes in an opened image; raises Mistake if its size is refused."""
     size = _upright_size(image)
     if not target.resize and size != target.size:
-        raise _different_sizes(files, name, size, target.size)
+        raise _different_sizes_error(files, name, size, target.size)
     changes = ["several frames or pages: the first is read"] if getattr(image, "n_frames", 1) > 1 else []
     if _exif_orientation(image) != 1:
         changes.append("turned upright, by their EXIF orientation")
     profile = image.info.get("icc_profile") or b""
     if profile and b"sRGB" not in profile and "sRGB".encode("utf-16-be") not in profile:
         changes.append("an embedded colour profile other than sRGB is not applied")
-    return [*changes, *_colour_changes(image, target.channels), *_size_changes(size, target)]
+    return [*changes, *_describe_colour_changes(image, target.channels), *_describe_size_changes(size, target)]
 
 
-def _colour_changes(image: Image.Image, channels: int) -> list[str]:
+def _describe_colour_changes(image: Image.Image, channels: int) -> list[str]:
     mode, has_alpha = image.mode, image.has_transparency_data
     is_grey, to_grey = mode in GREY, channels <= 2
     changes = []
@@ -123,7 +123,7 @@ def _colour_changes(image: Image.Image, channels: int) -> list[str]:
     return changes
 
 
-def _size_changes(size: Size, target: ImageFormat) -> list[str]:
+def _describe_size_changes(size: Size, target: TargetFormat) -> list[str]:
     if size == target.size:
         return []
     (height, width), (new_height, new_width) = size, target.size
@@ -144,7 +144,7 @@ def _convert_mode(image: Image.Image, channels: int) -> Image.Image:
     return image.convert(PILLOW_MODES[channels])
 
 
-def _fitted_size(size: Size, target: ImageFormat) -> Size:
+def _fitted_size(size: Size, target: TargetFormat) -> Size:
     """Return the largest rectangle of the target's aspect ratio inside an image; for pad, the smallest around it."""
     (height, width), (new_height, new_width) = size, target.size
     if (width * new_height > height * new_width) == (target.fit == "crop"):  # cropped or padded left and right
@@ -152,7 +152,7 @@ def _fitted_size(size: Size, target: ImageFormat) -> Size:
     return max(1, round(width * new_height / new_width)), width
 
 
-def _resize(image: Image.Image, target: ImageFormat) -> Image.Image:
+def _resize(image: Image.Image, target: TargetFormat) -> Image.Image:
     new_height, new_width = target.size
     if image.size == (new_width, new_height):
         return image
@@ -164,7 +164,7 @@ def _resize(image: Image.Image, target: ImageFormat) -> Image.Image:
     return cropped.resize((new_width, new_height), Image.Resampling.LANCZOS)
 
 
-def _different_sizes(files: Listing, name: str, size: Size, first_size: Size) -> Mistake:
+def _different_sizes_error(files: Listing, name: str, size: Size, first_size: Size) -> Mistake:
     (first_height, first_width), (height, width) = first_size, size
     smallest = min(*first_size, *size)
     side = next((suggested for suggested in SUGGESTED_SIZES if smallest >= suggested), smallest)

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from saddlepoint.data import image_file
 from saddlepoint.data.array_file import load_array
 from saddlepoint.data.data import Rows, Split
-from saddlepoint.data.facts import image_facts
+from saddlepoint.data.facts import read_image_facts
 from saddlepoint.data.folder import Folder
 from saddlepoint.data.listing import Listing, has_array_suffix, printable_name, resolve_folder, sorted_counts
 from saddlepoint.error import Mistake, ending_signals
@@ -64,9 +64,9 @@ class ImageFolder(Folder):
                 raise Mistake(f"data.bits={bits}: image files are read with 8 bits; for 16 bits use an .npz of uint16.")
         if shape is None:
             facts = (
-                image_facts(folder, size, channels)[0]
-                if self.is_array
-                else image_file.image_file_facts(self.listing, size, channels)
+                read_image_facts(folder, size, channels)[0]
+                if self.is_array_file
+                else image_file.read_image_file_facts(self.listing, size, channels)
             )
             shape, classes = facts["shape"], facts["classes"] if classes is None else classes
             bits = facts.get("bits", 8) if bits is None else bits
@@ -75,7 +75,7 @@ class ImageFolder(Folder):
         self.memory, self.workers = memory, min(workers, cpu_count() or 1)
 
     def splits(self) -> dict[str, Split]:
-        if self.is_array:
+        if self.is_array_file:
             return self.array_splits(load_array(resolve_folder(self.folder), self.modality, channels=self.channels))
         files = self.listing
         indices = self.split_indices(files.names)
@@ -90,16 +90,16 @@ class ImageFolder(Folder):
         names = files.names
         if self.size is not None:
             names = [names[row] for rows in indices.values() for row in rows][:MAX_PREVIEWED]
-        target = self.image_format
+        target = self.target_format
         changes = Counter(change for name in names for change in image_file.preview_changes(files, name, target))
         self.notes = [*files.notes, *format_changes(files, changes, len(names))]
         return dict(splits)
 
     @property
-    def image_format(self) -> image_file.ImageFormat:
+    def target_format(self) -> image_file.TargetFormat:
         """The format that every image is converted to."""
-        _, height, width = image_file.image_file_facts(self.listing, self.size, self.channels)["shape"]
-        return image_file.ImageFormat(self.channels, (height, width), self.size is not None, self.fit)
+        _, height, width = image_file.read_image_file_facts(self.listing, self.size, self.channels)["shape"]
+        return image_file.TargetFormat(self.channels, (height, width), self.size is not None, self.fit)
 
 
 def format_changes(files: Listing, changes: Counter[str], previewed: int | None = None) -> list[str]:
@@ -116,7 +116,7 @@ class FileSplit(Split):
     in_memory = False
 
     def __init__(self, name: str, data: ImageFolder, indices: list[int]) -> None:
-        files, self.image_format = data.listing, data.image_format
+        files, self.image_format = data.listing, data.target_format
         self.name, self.listing, self.indices = name, files, torch.tensor(indices)
         self.shape, self.classes = (self.image_format.channels, *self.image_format.size), files.classes
         self.modality = data.modality

@@ -62,7 +62,7 @@ class Listing:
     def open(self, name: str) -> Iterator[BinaryIO]:
         """Open a file without unpacking the zip; raises Mistake if it is empty or too large."""
         if not self.is_zip:
-            path = self.folder / os.fsdecode(name_bytes(self.base + name))
+            path = self.folder / os.fsdecode(encode_name(self.base + name))
             status = path.stat()
             if not stat.S_ISREG(status.st_mode):  # opening a pipe would block forever
                 raise Mistake(f"{self.location(name)} is not a regular file. Remove it.")
@@ -87,12 +87,12 @@ class Listing:
         """sha256 of each file's name, class and size in bytes, and in a zip its checksum; reads no file."""
         content = sha256()
         for name, label in zip(self.names, self.labels or repeat(None), strict=False):
-            content.update(name_bytes(f"{name}\0{self._size_and_checksum(name)}\0{label}\n"))
+            content.update(encode_name(f"{name}\0{self._size_and_checksum(name)}\0{label}\n"))
         return content.hexdigest()
 
     def _size_and_checksum(self, name: str) -> str:
         if not self.is_zip:
-            return str((self.folder / os.fsdecode(name_bytes(self.base + name))).stat().st_size)
+            return str((self.folder / os.fsdecode(encode_name(self.base + name))).stat().st_size)
         member = self.archive.getinfo(self.archive_names.get(self.base + name, self.base + name))
         return f"{member.file_size} {member.CRC}"
 
@@ -160,7 +160,7 @@ def list_files(folder: str | Path | None, kind: FileKind = IMAGE_FILES) -> Listi
         files.labels = [classes.index(name.split("/")[0]) for name in names] if classes else None
         files.classes, files.folders = len(classes) or None, classes or None
         how = "by folder"
-        contents.notes += _suspect_folders(classes, base, contents.folders, kind.noun)
+        contents.notes += _describe_suspect_folders(classes, base, contents.folders, kind.noun)
     contents.skipped[".json"] += sum(
         name.endswith("dataset.json") for name in contents.names if name != f"{base}dataset.json"
     )
@@ -176,7 +176,7 @@ def has_array_suffix(folder: str | Path | None) -> bool:
     return str(folder).lower().endswith((".npz", ".npy"))
 
 
-def is_array(folder: str | Path | None) -> bool:
+def is_array_file(folder: str | Path | None) -> bool:
     """Whether the path is an existing array file, .npz or .npy."""
     return has_array_suffix(folder) and resolve_folder(folder).is_file()
 
@@ -188,14 +188,14 @@ def resolve_folder(folder: str | Path | None, noun: str = IMAGE_FILES.noun) -> P
     return Path(folder).expanduser().absolute()
 
 
-def name_bytes(name: str) -> bytes:
+def encode_name(name: str) -> bytes:
     """Return the bytes of a file name."""
     return name.encode("utf-8", "surrogateescape")
 
 
 def printable_name(name: str) -> str:
     """Return a file name for messages, with bytes that are not UTF-8 as \\xff."""
-    return name_bytes(name).decode("utf-8", "backslashreplace")
+    return encode_name(name).decode("utf-8", "backslashreplace")
 
 
 def sorted_counts(counts: Counter[str]) -> list[tuple[str, int]]:
@@ -215,7 +215,7 @@ def _format_counts(counts: Counter[str]) -> str:
     return ", ".join(f"{number:,} {printable_name(key)}" for key, number in sorted_counts(counts))
 
 
-def _suspect_folders(classes: list[str], base: str, folders: set[str], noun: str) -> list[str]:
+def _describe_suspect_folders(classes: list[str], base: str, folders: set[str], noun: str) -> list[str]:
     """Return notes on empty folders among class folders, and on classes whose names differ by case only."""
     levels = {base[: i + 1] for i, character in enumerate(base) if character == "/"}
     levels |= {""} if base or classes else set()

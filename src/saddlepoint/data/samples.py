@@ -115,13 +115,13 @@ def _load_files(
         return _load_images(path, shape, class_names)
     if isinstance(modality, Audio):
         files = list_files(path, WAV_FILES)
-        matching = _match_classes(files, class_names, path)
+        matching = _relabel_by_class_names(files, class_names, path)
         x, notes = load_waveforms(files, modality, shape)
         labels = files.labels
     elif isinstance(modality, Tokens):
         unit = next(name for name, separator in text_file.SEPARATORS.items() if separator == modality.separator)
         files = text_file.list_text_files(path)
-        matching = _match_classes(files, class_names, path)
+        matching = _relabel_by_class_names(files, class_names, path)
         lines, n_empty = text_file.load_lines(files, unit)
         x = torch.tensor(text_file.encode_lines(lines, modality.vocabulary, shape[0]))
         notes = text_file.format_notes(files, lines, n_empty)
@@ -134,7 +134,7 @@ def _load_files(
 
 def _load_images(path: Path, shape: tuple[int, ...], class_names: Sequence[str]) -> tuple[Split, list[str]]:
     channels, height, width = shape
-    with _no_resizing_advice(f"{width}x{height}"):
+    with _replace_resizing_advice(f"{width}x{height}"):
         data = ImageFolder(path, channels=channels)  # reads the first image
         files = data.listing
         if data.shape != tuple(shape):
@@ -142,17 +142,17 @@ def _load_images(path: Path, shape: tuple[int, ...], class_names: Sequence[str])
                 f"{files.location(files.names[0])} is {data.shape[2]}x{data.shape[1]}, and the data are "
                 f"{width}x{height}: resize the samples as the data were, or choose the data that they were trained on."
             )
-        matching = _match_classes(files, class_names, path)
+        matching = _relabel_by_class_names(files, class_names, path)
         split: Split = FileSplit("samples", data, list(range(len(files.names))))
         if len(split) * channels * height * width <= data.memory or files.labels:
             split, changes = split.load_into_memory(), split.changes
         else:
-            target = data.image_format
+            target = data.target_format
             changes = Counter(change for name in files.names for change in preview_changes(files, name, target))
     return split, [*files.notes, *format_changes(files, changes), *matching]
 
 
-def _match_classes(files: Listing, class_names: Sequence[str], path: Path) -> list[str]:
+def _relabel_by_class_names(files: Listing, class_names: Sequence[str], path: Path) -> list[str]:
     """Replace the labels of the class folders by those of the data; return a note, if there are class folders."""
     if files.labels is None and (folder := PurePosixPath(files.base).name) in class_names:  # samples of one class
         files.folders, files.labels, files.classes = [folder], [0] * len(files.names), 1
@@ -168,7 +168,7 @@ def _match_classes(files: Listing, class_names: Sequence[str], path: Path) -> li
 
 
 @contextmanager
-def _no_resizing_advice(size: str) -> Iterator[None]:
+def _replace_resizing_advice(size: str) -> Iterator[None]:
     """Replace the advice to set data.size, since samples are measured without resizing."""
     try:
         yield

@@ -81,7 +81,7 @@ def check_unit(unit: str) -> str:
     return unit
 
 
-def text_facts(
+def read_text_facts(
     files: Listing, unit: str, length: int | None, vocabulary: Sequence[str] | None
 ) -> tuple[dict[str, Any], int]:
     """Return {"shape": [T, V], "vocabulary": [...], "classes": K or None} of all lines, and the number of lines.

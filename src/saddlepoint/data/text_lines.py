@@ -44,14 +44,14 @@ class TextLines(Folder):
         self.folder, self.unit, self.length = folder, unit, length
         symbols = [] if vocabulary is None else list(vocabulary)
         if shape is None or vocabulary is None:
-            facts, _ = text_file.text_facts(self.listing, unit, length, symbols or None)
+            facts, _ = text_file.read_text_facts(self.listing, unit, length, symbols or None)
             shape, symbols = facts["shape"] if shape is None else shape, facts["vocabulary"]
             classes = facts["classes"] if classes is None else classes
         self.modality = Tokens(symbols, text_file.SEPARATORS[unit])
         super().__init__(folder, shape or (), classes, **rest)
 
     @property
-    def is_array(self) -> bool:
+    def is_array_file(self) -> bool:
         return False
 
     @cached_property

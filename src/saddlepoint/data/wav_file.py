@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint.data.listing import FileKind, Listing, is_array, list_files, resolve_folder
+from saddlepoint.data.listing import FileKind, Listing, is_array_file, list_files, resolve_folder
 from saddlepoint.error import Mistake, first_line
 
 WAV_FILES = FileKind("wav files", (".wav", ".wave"))
@@ -85,13 +85,13 @@ def load_sounds(files: Listing) -> Iterator[tuple[str, Sound]]:
         yield name, sound
 
 
-def sound_facts(folder: str | Path | None, length: int | None) -> tuple[dict[str, Any], int]:
+def read_sound_facts(folder: str | Path | None, length: int | None) -> tuple[dict[str, Any], int]:
     """Return shape [C, L], classes, rate and bits of a folder, zip or array file, and the number of sounds.
 
     Reads the names and the first file, or the header of an array; the rate of an array is None if it has none.
     """
-    if is_array(folder):
-        return _array_facts(resolve_folder(folder), length)
+    if is_array_file(folder):
+        return _read_array_facts(resolve_folder(folder), length)
     files = list_files(folder, WAV_FILES)
     sound = load_sound(files, files.names[0])
     channels, first_length = sound.samples.shape
@@ -99,7 +99,7 @@ def sound_facts(folder: str | Path | None, length: int | None) -> tuple[dict[str
     return {"shape": shape, "classes": files.classes, "rate": sound.rate, "bits": sound.bits}, len(files.names)
 
 
-def _array_facts(path: Path, length: int | None) -> tuple[dict[str, Any], int]:
+def _read_array_facts(path: Path, length: int | None) -> tuple[dict[str, Any], int]:
     from saddlepoint.data import array_file  # torch
     from saddlepoint.modality import Audio
     from saddlepoint.run.storage import archive
@@ -112,7 +112,7 @@ def _array_facts(path: Path, length: int | None) -> tuple[dict[str, Any], int]:
         raise Mistake(f"{path} is {dtype}, and audio is int16, or float32 in [-1, 1].")
     if len(shape) not in (2, 3):
         raise Mistake(f"{path} is {list(shape)}, and audio is [N, channels, length] or [N, length].")
-    rate = array_file.sample_rate(archive.load_arrays(path, {"rate"}), path)
+    rate = array_file.check_sample_rate(archive.load_arrays(path, {"rate"}), path)
     sound_shape = [shape[1] if len(shape) == 3 else 1, shape[-1]]
     bits = 16 if dtype == np.int16 else 32
     return {"shape": sound_shape, "classes": header.classes, "rate": rate, "bits": bits}, shape[0]

@@ -104,7 +104,7 @@ def contract_differences(a: Contract, b: Contract) -> dict[str, tuple[Any, Any]]
     return {name: (left.get(name), right.get(name)) for name in left | right if left.get(name) != right.get(name)}
 
 
-def first_difference(a: Contract, b: Contract) -> str | None:
+def first_differing_field(a: Contract, b: Contract) -> str | None:
     """Return the first field in which two contracts differ, such as "settings.k"; None if they are equal."""
     return next(iter(contract_differences(a, b)), None)
 

@@ -191,7 +191,7 @@ class Evaluator:
                 for suffix, result in results.items()
             }
 
-    def anchor_scores(self, data: DataLike) -> dict[str, dict[str, Score]]:
+    def measure_anchors(self, data: DataLike) -> dict[str, dict[str, Score]]:
         """Return the scores of the anchors (see `anchor`), by set and name; measured once, then cached."""
         with self.scoring_context():
             n, split = self.sample_count(data), cast("SplitLike", self._resolve_reals(data))
@@ -221,7 +221,7 @@ class Evaluator:
                 "own": {name: metric.anchor_settings() for name, metric in self.metrics.items()},
                 "contracts": [self._build_contract(name, name, split, n, shape).to_dict() for name in self.metrics],
             }
-            cached = self.cache.get_json("anchors", about, measure, all_ranks=True)
+            cached = self.cache.get_or_make_json("anchors", about, measure, all_ranks=True)
         return {name: {key: Score.from_dict(one) for key, one in scores.items()} for name, scores in cached.items()}
 
     def _measure_scores(
@@ -334,7 +334,7 @@ class Evaluator:
 
         for name in missing:
             make = partial(compute, metrics[name])
-            self._references[json_sha256(about[name])] = self.cache.get_tensors(
+            self._references[json_sha256(about[name])] = self.cache.get_or_make_tensors(
                 "statistics", about[name], make, all_ranks=True
             )
         for name, metric in metrics.items():
@@ -448,11 +448,11 @@ class Evaluator:
                 backend.fp32_precision = precision
 
 
-def all_anchor_scores(evaluators: Iterable[Evaluator], data: DataLike) -> dict[str, dict[str, Score]]:
+def measure_all_anchors(evaluators: Iterable[Evaluator], data: DataLike) -> dict[str, dict[str, Score]]:
     """Return the anchor scores of all evaluators, by set and name."""
     by_set: dict[str, dict[str, Score]] = {}
     for evaluator in evaluators:
-        for name, scores in evaluator.anchor_scores(data).items():
+        for name, scores in evaluator.measure_anchors(data).items():
             by_set[name] = by_set.get(name, {}) | scores
     return by_set
 

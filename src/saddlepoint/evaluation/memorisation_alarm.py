@@ -93,11 +93,11 @@ def memorisation_alarm(
     for space in spaces.values():
         pairs = zip(space.sample_to_train, space.held_out_to_train, strict=True)
         queries = Neighbours(*(torch.cat(pair) for pair in pairs))
-        lowest = _lowest_per_item(queries.index[:, 0], copy_score(queries), random)
+        lowest = _lowest_per_item(queries.index[:, 0], neighbour_distance_ratio(queries), random)
         tails.append(lowest[: max(MIN_K, len(lowest) // CLOSENESS_DIVISOR)].numpy())
         if space.exchangeable:
             joined = space.sample_to_train.merge(space.sample_to_held_out, n_train, order)
-            nearest, scores = joined.index[:, 0], copy_score(joined)
+            nearest, scores = joined.index[:, 0], neighbour_distance_ratio(joined)
             pool.append(nearest[_lowest_per_item(nearest, scores, random)].numpy())
     first = next(iter(spaces.values()))
     n, m = len(first.sample_to_train.index), len(first.held_out_to_train.index)
@@ -112,7 +112,7 @@ def min_detectable_copies(n_train: int, n_held_out: int, n: int, m: int, level: 
     return ceil(log(level / 2) / log(min(n_train / (n_train + n_held_out), n / (n + m))))
 
 
-def copy_score(neighbours: Neighbours) -> Tensor:
+def neighbour_distance_ratio(neighbours: Neighbours) -> Tensor:
     """Distance of the nearest over that of the tenth, or the last if there are fewer: [n], float64; 0 for a copy."""
     distance = neighbours.distance
     first, unit = distance[:, 0], distance[:, min(UNIT_NEIGHBOUR, distance.shape[1]) - 1]

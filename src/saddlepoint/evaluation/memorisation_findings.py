@@ -14,16 +14,16 @@ from torch import Tensor
 from saddlepoint.evaluation.memorisation_alarm import (
     Alarm,
     SpaceNeighbours,
-    copy_score,
     find_space_neighbours,
     min_detectable_copies,
+    neighbour_distance_ratio,
 )
 from saddlepoint.evaluation.memorisation_statistics import (
     MIFID_THRESHOLD,
-    assign_cells,
     authenticity,
     copying_statistic,
     distance_ratio,
+    kmeans_cells,
     mann_whitney_z,
     membership_auc,
     mifid,
@@ -113,7 +113,7 @@ def _distance_findings(name: str, samples: Tensor, train: Tensor, held_out: Tens
     fresh_to_train, fresh_radius = _distance_and_radius(fresh, train)
     authentic, usual = float(authenticity(to_train, radius)), float(authenticity(fresh_to_train, fresh_radius))
     cell_number = max(1, min(20, len(fresh) // 100))
-    cell, fresh_cell = assign_cells(train, samples, fresh, number=cell_number, seed=seed)
+    cell, fresh_cell = kmeans_cells(train, samples, fresh, number=cell_number, seed=seed)
     half = len(fresh) // 2
     c_t, z, cells_used = copying_statistic(to_train, fresh_to_train, cell, fresh_cell)
     fresh_c_t, _, _ = copying_statistic(
@@ -217,7 +217,7 @@ def draw_closest_samples(sets: ImageSets, by_space: Mapping[str, SpaceNeighbours
     from matplotlib.figure import Figure
 
     pixels, train = by_space["pixels"], sets.network_input(sets.train)
-    scores = copy_score(pixels.sample_to_train)
+    scores = neighbour_distance_ratio(pixels.sample_to_train)
     rows = scores.argsort(stable=True)[:SHOWN_SAMPLES]
     near, held_out = pixels.sample_to_train.select(rows), pixels.sample_to_held_out.select(rows)
     columns: list[tuple[str, Tensor, Tensor, Tensor | None]] = [

@@ -178,7 +178,7 @@ def mann_whitney_z(a: np.ndarray, b: np.ndarray) -> float:
     return 0.0 if variance <= 0 else float(excess / np.sqrt(variance))
 
 
-def assign_cells(train: Tensor, *others: Tensor, number: int, seed: int = 0) -> list[Tensor]:
+def kmeans_cells(train: Tensor, *others: Tensor, number: int, seed: int = 0) -> list[Tensor]:
     """Return the cell, int64, of each row of `others`: k-means cells, fitted on at most 10,000 training images."""
     fitted = train.flatten(1)[:: -(-len(train) // MAX_FITTED)].to(torch.float64).cpu().numpy()
     means = KMeans(number, n_init="auto", random_state=seed).fit(fitted)

@@ -48,7 +48,7 @@ def measure_certificate(extractor: Extractor, data: DataLike, progress: Progress
     return {**about, **{name: float(results[name].value) for name in metrics}, "accuracy": correct / len(test)}
 
 
-def write_certificate(
+def measure_and_write_certificate(
     name: str, data: DataLike, folder: Path = WEIGHTS_FOLDER, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Measure the certificate of the classifier `name` in `folder`, and write it into classifiers.json there."""

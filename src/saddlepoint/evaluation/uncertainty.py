@@ -63,7 +63,7 @@ def jackknife(values: Values, n: int, groups: int = 20, seed: int = 0) -> dict[s
     return {name: math.sqrt((groups - 1) * value) for name, value in variance.items()}
 
 
-def drop_order_dependent(
+def drop_order_dependent_errors(
     values: Values, errors: Mapping[str, float], n: int, groups: int = 20, seed: int = 0
 ) -> dict[str, float]:
     """Keep the jackknife `errors` that are due to the samples, and drop those due to a score's choice among them.
@@ -84,7 +84,7 @@ def drop_order_dependent(
     return remaining
 
 
-def standard_errors(
+def measure_standard_errors(
     evaluator: Evaluator,
     fakes: Features,
     reals: Features,
@@ -137,4 +137,4 @@ def standard_errors(
 def _jackknife_errors(values: Values, n: int, groups: int) -> tuple[set[str], dict[str, float]]:
     """Return the names of the scores, and the errors that `drop_order_dependent` keeps."""
     errors = jackknife(values, n, groups)
-    return set(errors), drop_order_dependent(values, errors, n, groups)
+    return set(errors), drop_order_dependent_errors(values, errors, n, groups)

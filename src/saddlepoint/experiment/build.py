@@ -17,16 +17,16 @@ from torch import nn
 from saddlepoint.callback.checkpoint import Checkpoint
 from saddlepoint.config import allow_list
 from saddlepoint.config.check import check, extra_loggers
-from saddlepoint.config.instantiate import instantiate, locate
+from saddlepoint.config.instantiate import import_target, instantiate
 from saddlepoint.config.tree import CheckedConfig
 from saddlepoint.console.terminal import ProgressMeter
 from saddlepoint.data.data import Data, Split
-from saddlepoint.error import Mistake, describe_value, first_line, source_location
+from saddlepoint.error import Mistake, describe_type_of, first_line, format_source_location
 from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.experiment.evaluators import build_evaluator, build_second_evaluator, build_selector
+from saddlepoint.experiment.evaluators import build_evaluator, build_second_evaluator, build_selection_evaluator
 from saddlepoint.game.dry_run import ROWS, dry_run
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import can_judge_samples, condition_entries, generator_of, judge_of
+from saddlepoint.game.lineage import can_judge_samples, condition_entries, generator_player, judge_player
 from saddlepoint.game.sampling import samples_for_judge
 from saddlepoint.game.side import check_entries
 from saddlepoint.modality import Modality, modality_of
@@ -72,7 +72,7 @@ def build(
     evaluator = build_evaluator(config, data, log, progress)
     if evaluator is None:
         return Experiment(config, data, game, None)
-    selector = build_selector(config, data, evaluator, log)
+    selector = build_selection_evaluator(config, data, evaluator, log)
     return Experiment(config, data, game, evaluator, selector, build_second_evaluator(config, data, log, progress))
 
 
@@ -84,16 +84,16 @@ def load_data(config: CheckedConfig, log: Log = lambda line: None) -> Any:
     data = instantiate(config.data, "data")
     if not isinstance(data, Data):
         raise Mistake(
-            f"data: {config.data._target_} returns {describe_value(data)}, but must return a saddlepoint.data.data."
+            f"data: {config.data._target_} returns {describe_type_of(data)}, but must return a saddlepoint.data.data."
             "Data: a subclass whose splits() returns train, validation and test"
-            f"{source_location(getattr(type(data), '__init__', None))}"
+            f"{format_source_location(getattr(type(data), '__init__', None))}"
         )
     data.prepare_data()
     data.setup("fit")
     if not isinstance(split := data.split("train"), Split):
         raise Mistake(
-            f"{data.name}: split() returns {describe_value(split)}, but must return a saddlepoint.data.data.Split"
-            f"{source_location(type(data).split)}"
+            f"{data.name}: split() returns {describe_type_of(split)}, but must return a saddlepoint.data.data.Split"
+            f"{format_source_location(type(data).split)}"
         )
     for line in getattr(data, "notes", ()):
         log(line)
@@ -118,7 +118,7 @@ def build_game(config: CheckedConfig, data: Any = None) -> Game:
     for name in game.players:
         player = game.player(name)
         try:
-            player.optimizer()
+            player.build_optimizer()
         except (ValueError, TypeError, RuntimeError, IndexError) as error:
             raise Mistake(f"optimizer.{name}: {first_line(error)}") from with_note(error, f"optimizer.{name}")
     check_batch_sizes(config, game)
@@ -152,12 +152,12 @@ def build_callbacks(config: CheckedConfig, **available: Any) -> list[Callback]:
     """
     callbacks, checkpoints, allowed = [], [], allow_list.allowed_names(config)
     for name, node in config.callback.items():
-        parameters = inspect.signature(locate(f"callback.{name}", node._target_, allowed)).parameters
+        parameters = inspect.signature(import_target(f"callback.{name}", node._target_, allowed)).parameters
         arguments = {key: value for key, value in available.items() if key in parameters and key not in node}
         callback = instantiate(node, f"callback.{name}", **arguments)
         if not isinstance(callback, Callback):
             raise Mistake(
-                f"callback.{name}: {node._target_} returns {describe_value(callback)}, not a Lightning Callback"
+                f"callback.{name}: {node._target_} returns {describe_type_of(callback)}, not a Lightning Callback"
             )
         (checkpoints if isinstance(callback, Checkpoint) else callbacks).append(callback)
     return [*callbacks, *checkpoints]
@@ -238,9 +238,9 @@ def check_networks_fit(game: Game, shape: tuple[int, ...], classes: int | None) 
             f"the generator does not take the prior's latents ({game.prior.total_dim} numbers): {first_line(error)}. "
             f"{advice}"
         ) from with_note(error, error_note)
-    location = source_location(generator_of(game).network)
+    location = format_source_location(generator_player(game).network)
     if not isinstance(x, torch.Tensor):
-        raise Mistake(f"the generator returns {describe_value(x)}, but must return a tensor{location}")
+        raise Mistake(f"the generator returns {describe_type_of(x)}, but must return a tensor{location}")
     if tuple(x.shape[1:]) != shape:
         raise Mistake(f"the generator makes {list(x.shape[1:])}, but data.shape is {list(shape)}{location}")
     output = _discriminator_output(game, stream, shape) if can_judge_samples(game) else None
@@ -256,8 +256,8 @@ def check_networks_fit(game: Game, shape: tuple[int, ...], classes: int | None) 
                 raise Mistake(f"{reason}: {first_line(error)}") from with_note(error, reason)
             if not isinstance(loss, torch.Tensor) or loss.ndim:
                 raise Mistake(
-                    f"objective.{name} returns {describe_value(loss)}, but must return a scalar tensor: take the mean"
-                    f"{source_location(player.objective)}"
+                    f"objective.{name} returns {describe_type_of(loss)}, but must return a scalar tensor: take the mean"
+                    f"{format_source_location(player.objective)}"
                 )
         for term_name, term in player.terms.items():
             if output is None:
@@ -271,7 +271,7 @@ def check_networks_fit(game: Game, shape: tuple[int, ...], classes: int | None) 
 
 def _discriminator_output(game: Game, stream: Stream, shape: tuple[int, ...]) -> Any:
     """Return D's output for two samples, in evaluation mode. Raises Mistake if D does not accept them."""
-    network = judge_of(game).network
+    network = judge_player(game).network
     try:
         with in_mode(game):
             sample = samples_for_judge(game, 2, stream)
@@ -285,8 +285,8 @@ def _discriminator_output(game: Game, stream: Stream, shape: tuple[int, ...]) ->
         raise Mistake(message) from with_note(error, "architecture.discriminator")
     if not all(hasattr(output, field) for field in ("logits", "features", "heads")):
         raise Mistake(
-            f"the discriminator returns {describe_value(output)}, but must return a saddlepoint.turn."
-            f"DiscriminatorOutput(logits, features, heads){source_location(network)}"
+            f"the discriminator returns {describe_type_of(output)}, but must return a saddlepoint.turn."
+            f"DiscriminatorOutput(logits, features, heads){format_source_location(network)}"
         )
     return output
 

@@ -35,7 +35,7 @@ def rank_info() -> RankInfo:
     return RankInfo(environment, environment.global_rank(), environment.world_size(), environment.local_rank())
 
 
-def requested_world_size(config: CheckedConfig) -> int:
+def check_world_size(config: CheckedConfig) -> int:
     """Return the number of ranks that a config requests, over all machines.
 
     Raises Mistake if this machine has fewer devices, or if a batch cannot be divided among the ranks.
@@ -75,9 +75,9 @@ def check_precision(config: CheckedConfig) -> None:
         raise Mistake("trainer.precision=16-mixed works only on GPUs; use bf16-mixed on a CPU")
 
 
-def join_ranks(config: CheckedConfig, info: RankInfo) -> None:
+def join_process_group(config: CheckedConfig, info: RankInfo) -> None:
     """Join the process group of all ranks.  Raises Mistake if the config requests another number of ranks."""
-    if info.world_size != (requested := requested_world_size(config)):
+    if info.world_size != (requested := check_world_size(config)):
         raise Mistake(
             f"{info.world_size} processes were started, but the config requests devices={config.devices} x "
             f"nodes={config.nodes} = {requested}; the two numbers must be equal"

@@ -12,16 +12,16 @@ from omegaconf import DictConfig
 from saddlepoint.callback.evaluation import Sampler
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
-from saddlepoint.config.identity import identity_differences
+from saddlepoint.config.identity import describe_identity_differences
 from saddlepoint.config.tree import CheckedConfig
 from saddlepoint.console.terminal import ProgressMeter
 from saddlepoint.data.data import Split
 from saddlepoint.data.samples import load_samples_for
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Score, Uncertainty
-from saddlepoint.evaluation.evaluator import Evaluator, all_anchor_scores
+from saddlepoint.evaluation.evaluator import Evaluator, measure_all_anchors
 from saddlepoint.evaluation.reference_statistics import ReferenceStatistics, load_reference_statistics
-from saddlepoint.evaluation.uncertainty import MIN_GENERATIONS, generation_spread, standard_errors
+from saddlepoint.evaluation.uncertainty import MIN_GENERATIONS, generation_spread, measure_standard_errors
 from saddlepoint.experiment.build import build_game, load_data, set_threads
 from saddlepoint.experiment.devices import resolve_device
 from saddlepoint.experiment.evaluators import build_evaluator, build_second_evaluator
@@ -29,7 +29,7 @@ from saddlepoint.experiment.restore import load_run_data, restore_checkpoint_or_
 from saddlepoint.experiment.run_config import load_run_config
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import generator_of, sampling_players
+from saddlepoint.game.lineage import generator_player, sampling_players
 from saddlepoint.redaction import redact
 from saddlepoint.run import destination
 from saddlepoint.run.folder import Run
@@ -90,7 +90,9 @@ class Measurer:
             if self.uncertainty_settings is not None:
                 fakes = evaluator.extract_features(split.batches(evaluator.batch), len(split), "samples")
                 groups = self.uncertainty_settings.groups
-                measurement.spreads.update(self._standard_errors(evaluator, fakes, scores, groups, fixed_fakes=True))
+                measurement.spreads.update(
+                    self._measure_standard_errors(evaluator, fakes, scores, groups, fixed_fakes=True)
+                )
         return measurement
 
     def measure_generator(self, draw: DrawSamples) -> Measurement:
@@ -107,7 +109,7 @@ class Measurer:
 
     def anchors(self) -> dict[str, Scores]:
         """Return the anchors of all evaluators, by set; none if reference statistics replace the reals."""
-        return all_anchor_scores(self.evaluators, self.data) if self.reference is None else {}
+        return measure_all_anchors(self.evaluators, self.data) if self.reference is None else {}
 
     def _generator_scores(self, evaluator: Evaluator, draw: DrawSamples, stream: str = "evaluation") -> Scores:
         evaluator.sample_count(self.data)
@@ -121,19 +123,19 @@ class Measurer:
         all_scores = [first, *(self._generator_scores(evaluator, draw, name) for name in names)]
         spread = generation_spread([{key: score.value for key, score in scores.items()} for scores in all_scores])
         fakes = evaluator.sample_features(draw("evaluation"), evaluator.sample_count(self.data))
-        errors = self._standard_errors(evaluator, fakes, first, settings.groups)
+        errors = self._measure_standard_errors(evaluator, fakes, first, settings.groups)
         return {
             key: errors.get(key, Uncertainty())._replace(generations=deviation, mean=mean)
             for key, (mean, deviation) in spread.items()
         }
 
-    def _standard_errors(
+    def _measure_standard_errors(
         self, evaluator: Evaluator, fakes: Features, scores: Scores, groups: int, fixed_fakes: bool = False
     ) -> Spreads:
         """Return the standard error of each score over the reals; with `fixed_fakes`, over stored samples too."""
         split = self.data.split(evaluator.split)
         reals = evaluator.extract_features(split.batches(evaluator.batch), len(split), f"the {split.name} split")
-        errors = standard_errors(evaluator, fakes, reals, split, fixed_fakes, groups)
+        errors = measure_standard_errors(evaluator, fakes, reals, split, fixed_fakes, groups)
         by_metric = {score.contract.metric: key for key, score in scores.items()}
         return {by_metric[metric]: error for metric, error in errors.items() if metric in by_metric}
 
@@ -250,7 +252,7 @@ def _evaluate_run(
     moments = snapshot_image_counts(run) if at == "all" else [at]
     if not moments:
         raise Mistake(f"{run.folder} has no snapshots: it was trained without callback.snapshot")
-    if at == "all" and not average and generator_of(game).average is not None:
+    if at == "all" and not average and generator_player(game).average is not None:
         raise Mistake("snapshots hold only averaged weights, so evaluation.average=false cannot be measured")
     anchors = measurer.anchors()
     measurements: dict[str, Measurement] = {}
@@ -295,4 +297,4 @@ def _altered_settings(run_config: DictConfig, config: CheckedConfig, game: Game)
     ignored = ["batch", "data", "objective", "regularizer", "optimizer", *unsampled]
     ignored += [f"game.players.{name}.average" for name in sampled]
     seed = [f"seed: {run_config.seed} -> {config.seed}"] if config.seed != run_config.seed else []
-    return seed + identity_differences(run_config, config, ignored)
+    return seed + describe_identity_differences(run_config, config, ignored)

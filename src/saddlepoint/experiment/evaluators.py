@@ -11,7 +11,7 @@ from torch import nn
 
 from saddlepoint.config import allow_list, catalogue
 from saddlepoint.config.defaults_list import load_yaml
-from saddlepoint.config.instantiate import instantiate, locate
+from saddlepoint.config.instantiate import import_target, instantiate
 from saddlepoint.config.path import cache_folder
 from saddlepoint.config.tree import CheckedConfig
 from saddlepoint.console.terminal import ProgressMeter
@@ -39,7 +39,7 @@ def build_evaluator(
     progress  shows long computations: training of a classifier, reference statistics
     """
     requested = _requested_extractor(config, data)
-    extractor = extractor_from_config(config, data, requested, log, progress)
+    extractor = load_or_train_configured_extractor(config, data, requested, log, progress)
     metrics = build_metrics(config)
     if extractor is None or not metrics:
         reason = "these data have no extractor (evaluation.extractor=...)"
@@ -57,7 +57,7 @@ def build_evaluator(
     return evaluator if evaluator.metrics else None
 
 
-def build_selector(
+def build_selection_evaluator(
     config: CheckedConfig, data: Any, evaluator: Evaluator, log: Log = lambda line: None
 ) -> Evaluator | None:
     """Build the evaluator that selects the best checkpoint: the first metric, on a split that is not reported.
@@ -96,7 +96,7 @@ def build_second_evaluator(
     metrics = {key: metric for key, metric in build_metrics(config).items() if metric.needs_features}
     if name is None or not metrics:
         return None
-    extractor = extractor_from_config(config, data, name, log, progress)
+    extractor = load_or_train_configured_extractor(config, data, name, log, progress)
     settings = config.evaluation
     protocol = settings.n, settings.split, settings.batch
     other_arguments = cache_folder(config), settings.seed, resolve_device(config), lambda line: None, progress
@@ -108,7 +108,7 @@ def build_metrics(config: CheckedConfig) -> dict[str, Any]:
     return {name: instantiate(node, f"metric.{name}") for name, node in config.metric.items()}
 
 
-def extractor_from_config(
+def load_or_train_configured_extractor(
     config: CheckedConfig,
     data: Any,
     requested: Any,
@@ -119,7 +119,7 @@ def extractor_from_config(
     settings = config.evaluation
     location = cache_folder(config), resolve_device(config)
     resizer = settings.get("resizer")
-    return build_extractor(requested, data, *location, settings.weights, log, progress, resizer, settings.seed)
+    return load_or_train_extractor(requested, data, *location, settings.weights, log, progress, resizer, settings.seed)
 
 
 def _requested_extractor(config: CheckedConfig, data: Any) -> Any:
@@ -143,7 +143,7 @@ def second_extractor_name(name: str) -> str | None:
     return other if other in extractor_names() else None
 
 
-def build_extractor(
+def load_or_train_extractor(
     requested: str | DictConfig | nn.Module | None,
     data: DataLike,
     cache: Path | None = None,
@@ -200,7 +200,7 @@ def _build_module(requested: Any, available: dict[str, Any], settings: dict[str,
     node = _load_extractor_yaml(requested) if isinstance(requested, str) else requested
     module: Any = node
     if isinstance(node, DictConfig):
-        target = locate(PATH, node._target_, allow_list.allowed_names(node))
+        target = import_target(PATH, node._target_, allow_list.allowed_names(node))
         is_extractor_class = inspect.isclass(target) and issubclass(target, Extractor)
         parameters = inspect.signature(target).parameters if is_extractor_class else {}
         if settings["weights"] is not None and "weights" not in parameters:

@@ -27,10 +27,16 @@ from saddlepoint.error import SUPERVISOR, LostRank, Mistake, Stopped
 from saddlepoint.evaluation.contract import Score
 from saddlepoint.evaluation.score_table import run_score_tables
 from saddlepoint.experiment.build import Experiment, build, build_callbacks, build_loggers, load_data
-from saddlepoint.experiment.devices import check_precision, join_ranks, rank_info, requested_world_size, resolve_device
+from saddlepoint.experiment.devices import (
+    check_precision,
+    check_world_size,
+    join_process_group,
+    rank_info,
+    resolve_device,
+)
 from saddlepoint.experiment.restore import data_changes, load_checkpoint_weights, restore_checkpoint
 from saddlepoint.experiment.resume import changed_data_message, decide_start
-from saddlepoint.experiment.run_record import LOST_RANK, record_outcome, scores_to_dict, write_initial_files
+from saddlepoint.experiment.run_record import LOST_RANK, record_outcome, rewind_and_write_initial_files, scores_to_dict
 from saddlepoint.game.data_parallel import UnwrappedDDPStrategy
 from saddlepoint.game.game import Game
 from saddlepoint.game.initialisation import run_data_dependent_init
@@ -50,9 +56,9 @@ from saddlepoint.run.layout import run_folder
 def fit(config: CheckedConfig, console: Console | None = None) -> Run:
     """Train the run of `config` from its current state to the end, print its scores, and return it."""
     info, output = rank_info(), current_output(console)
-    if info.world_size == 1 and requested_world_size(config) > 1:
+    if info.world_size == 1 and check_world_size(config) > 1:
         return _fit_on_ranks(config, console or Console(stderr=True), output)
-    join_ranks(config, info)
+    join_process_group(config, info)
     console = console or Console(stderr=True, quiet=info.rank > 0)
     log = line_printer(console)
     run = Run(run_folder(config.outputs, config.name, config.seed), writes=info.rank == 0)
@@ -159,7 +165,7 @@ def _train_and_record(
     config, game, data, evaluator = experiment.config, experiment.game, experiment.data, experiment.evaluator
     newest = load_newest_checkpoint(run.checkpoints, log) if start == "resume" else None
     start_images = newest[1]["saddlepoint"]["images"] if newest else 0
-    _check_same_checkpoint(run, start_images)
+    _check_ranks_agree(run, start_images)
     trackers = build_loggers(config) if run.writes else []
     state = RunState(target=config.images)
     available = {
@@ -169,7 +175,7 @@ def _train_and_record(
     stop.state = state
     callbacks = [StopAtImages(state), stop, *build_callbacks(config, **available)]
     trainer = build_trainer(config, callbacks)
-    anchors = evaluator.anchor_scores(data) if evaluator else {}
+    anchors = evaluator.measure_anchors(data) if evaluator else {}
     _call_each("before_run", callbacks, game, data)  # raises before the folder exists
     if newest:
         load_checkpoint_weights(game, newest[1], newest[0])
@@ -180,14 +186,14 @@ def _train_and_record(
         rename_broken_checkpoint(newest[0], log)
     stop.is_writing_record = True  # from here on summary.json has the status running, until record_outcome
     images = start_images if newest else None
-    tracker_config = write_initial_files(run, experiment, anchors, images) if run.writes else {}
+    tracker_config = rewind_and_write_initial_files(run, experiment, anchors, images) if run.writes else {}
     log(f"run: {run.folder}" + (f", resuming at {start_images:,} images" if newest else ""))
     journal = RunJournal(run)
     for tracker in trackers:
         tracker.start(run, tracker_config, log)
     evaluation = next((c for c in callbacks if isinstance(c, Evaluation)), None)
     if evaluation is not None and newest and previous_summary.get("images") == start_images:
-        evaluation.previous_end = start_images, _final_scores(previous_summary)
+        evaluation.previous_end = start_images, _parse_final_scores(previous_summary)
     loggers = trainer.loggers = [journal, *trackers] if run.writes else []
     with record_outcome(run, game, evaluation, journal, trackers, stop, log, allow_list.allowed_names(config)):
         if start_images < config.images:
@@ -206,12 +212,12 @@ def _train_and_record(
             log(tracker.whereabouts)
 
 
-def _final_scores(summary: Mapping[str, Any]) -> dict[str, Score]:
+def _parse_final_scores(summary: Mapping[str, Any]) -> dict[str, Score]:
     """Return the final scores in the summary of a run."""
     return {key: Score.from_dict(score) for key, score in (summary.get("final") or {}).items()}
 
 
-def _check_same_checkpoint(run: Run, images: int) -> None:
+def _check_ranks_agree(run: Run, images: int) -> None:
     """Raise Mistake if the ranks would resume from different images."""
     if len(all_images := set(ranks.all_gather_object(images))) > 1:
         raise Mistake(

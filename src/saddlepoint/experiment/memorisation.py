@@ -33,13 +33,13 @@ from saddlepoint.evaluation.memorisation_findings import (
 )
 from saddlepoint.experiment.build import build_game, load_data, set_threads
 from saddlepoint.experiment.devices import resolve_device
-from saddlepoint.experiment.evaluators import extractor_from_config
+from saddlepoint.experiment.evaluators import load_or_train_configured_extractor
 from saddlepoint.experiment.restore import load_run_data, restore_checkpoint_or_snapshot
 from saddlepoint.experiment.sample import draw_samples
 from saddlepoint.extractor.extractor import Extractor, Features
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import can_judge_samples, judge_of
-from saddlepoint.game.sampling import full_batches, is_batch_dependent, reals_for_judge, sampling_modules
+from saddlepoint.game.lineage import can_judge_samples, judge_player
+from saddlepoint.game.sampling import full_batch_indices, is_batch_dependent, reals_for_judge, sampling_modules
 from saddlepoint.modality import modality_of
 from saddlepoint.mode import in_mode
 from saddlepoint.redaction import redact
@@ -92,12 +92,12 @@ def measure_memorisation(
         set_threads(config, game)
         restore_checkpoint_or_snapshot(game, run, protocol.at, log)
         game.to(resolve_device(config))
-    split = _load_samples(game, source, data, protocol, log)
+    split = _load_or_draw_samples(game, source, data, protocol, log)
     if len(split) < MIN_SAMPLES:
         raise Mistake(f"{len(split)} samples are too few for memorisation: use at least {MIN_SAMPLES}, better 1,000.")
     requested = data.extractor if config.evaluation.extractor == "auto" else config.evaluation.extractor
-    extractor = extractor_from_config(config, data, requested, log, progress)
-    sets = _build_image_sets(split, train, held_out, extractor, config, seed, log, progress)
+    extractor = load_or_train_configured_extractor(config, data, requested, log, progress)
+    sets = _extract_image_sets(split, train, held_out, extractor, config, seed, log, progress)
     n_train, n_held_out = len(sets.train.features), len(sets.held_out.features)
     neighbours = find_neighbours(sets)
     log(f"{len(split):,} samples, {n_train:,} training and {n_held_out:,} held-out images")
@@ -165,7 +165,7 @@ def held_out_splits(data: Any) -> list[Split]:
     )
 
 
-def _load_samples(game: Game | None, source: Run | str, data: Any, protocol: Protocol, log: Log) -> Split:
+def _load_or_draw_samples(game: Game | None, source: Run | str, data: Any, protocol: Protocol, log: Log) -> Split:
     """Return n samples: drawn from the game, or a random subset of the stored ones."""
     if game is not None:
         x = draw_samples(game, protocol.n, protocol.sample_seed, protocol.average, modality=modality_of(data))
@@ -175,7 +175,7 @@ def _load_samples(game: Game | None, source: Run | str, data: Any, protocol: Pro
     return Split("samples", *split[order[: protocol.n]], modality=split.modality)
 
 
-def _build_image_sets(
+def _extract_image_sets(
     split: Split, train: Split, held_out: Sequence[Split], extractor: Extractor | None, config: CheckedConfig,
     seed: int, log: Log, progress: ProgressMeter,
 ) -> ImageSets:  # fmt: skip
@@ -221,10 +221,10 @@ def _measure_membership(game: Game, train: Split, held_out: Sequence[Split], bat
 @torch.no_grad()
 def _mean_logits(game: Game, split: Split, rows: Tensor, batch: int) -> Tensor:
     """Return the mean logit of each of `rows`, [n], in evaluation mode, with D's training batch if it matters."""
-    network, logits = judge_of(game).network, []
+    network, logits = judge_player(game).network, []
     stream = Stream(game.seed, f"memorisation/{split.name}", device=game.device)
     with in_mode(game):
-        for indices in full_batches(len(rows), batch if is_batch_dependent(network) else 500):
+        for indices in full_batch_indices(len(rows), batch if is_batch_dependent(network) else 500):
             sample = reals_for_judge(game, split.batch_at(rows[indices]).to(game.device), stream)
             logits.append(network(sample.x, sample.condition).logits.reshape(len(indices), -1).mean(1).cpu())
     return torch.cat(logits)[: len(rows)]

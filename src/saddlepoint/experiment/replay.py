@@ -25,11 +25,11 @@ from saddlepoint.turn import tensors_in
 class ReplayResult:
     """The result of replaying a turn."""
 
-    module: str | None = None  # the first with a non-finite output, and a description of its input
-    parameter: str | None = None  # the first in the backward pass with a non-finite gradient
-    parameters: tuple[int, int] = (0, 0)  # parameters with a non-finite gradient, and all parameters
-    gradient: float = 0.0  # the largest magnitude of the finite gradients
-    weights: list[str] = field(default_factory=list)  # the weights that were non-finite before the turn
+    first_bad_module: str | None = None  # the first with a non-finite output, and a description of its input
+    first_bad_parameter: str | None = None  # the first in the backward pass with a non-finite gradient
+    gradient_counts: tuple[int, int] = (0, 0)  # parameters with a non-finite gradient, and all parameters
+    largest_gradient: float = 0.0  # the largest magnitude of the finite gradients
+    nonfinite_weights: list[str] = field(default_factory=list)  # the weights that were non-finite before the turn
     turn_values: dict[str, Any] = field(default_factory=dict)
     mismatches: list[str] = field(default_factory=list)  # the values that differ from the dump, compared bit for bit
 
@@ -57,7 +57,9 @@ def replay_turn(config: CheckedConfig, dump_content: Mapping[str, Any]) -> Repla
     game = build_game(config)
     set_threads(config, game)
     load_dump_weights(game, dump_content)
-    result = ReplayResult(weights=[name for name, p in game.named_parameters() if not torch.isfinite(p).all()])
+    result = ReplayResult(
+        nonfinite_weights=[name for name, p in game.named_parameters() if not torch.isfinite(p).all()]
+    )
     trainer = build_trainer(config, [])
 
     def replay_step(batch: Any, batch_idx: int) -> None:
@@ -99,18 +101,22 @@ def _register_hooks(game: Game, players: Sequence[str], result: ReplayResult) ->
     """Register hooks that find the first module with a non-finite output and the first such gradient."""
 
     def check_output(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        if result.module is None and any(not torch.isfinite(x).all() for x in _float_tensors(output)):
+        if result.first_bad_module is None and any(not torch.isfinite(x).all() for x in _float_tensors(output)):
             input_tensors = [x for x in _float_tensors(inputs) if x.numel()]
             input_is_finite = all(torch.isfinite(x).all() for x in input_tensors)
             input_magnitude = max((largest_magnitude(x) for x in input_tensors), default=0.0)
             input_state = f"was finite, up to {input_magnitude:.3g}" if input_is_finite else "was non-finite"
             weight_magnitude = max((largest_magnitude(p) for p in module.parameters()), default=0.0)
             weights = f"its weights are up to {weight_magnitude:.3g}"
-            result.module = f"{name} ({type(module).__name__}); its input {input_state}, {weights}"
+            result.first_bad_module = f"{name} ({type(module).__name__}); its input {input_state}, {weights}"
 
     def check_gradient(name: str, parameter: Tensor) -> None:
-        if result.parameter is None and parameter.grad is not None and not torch.isfinite(parameter.grad).all():
-            result.parameter = name
+        if (
+            result.first_bad_parameter is None
+            and parameter.grad is not None
+            and not torch.isfinite(parameter.grad).all()
+        ):
+            result.first_bad_parameter = name
 
     for name in game.players:
         player = game.player(name)
@@ -124,8 +130,8 @@ def _register_hooks(game: Game, players: Sequence[str], result: ReplayResult) ->
 def compare_with_dump(game: Game, content: Mapping[str, Any], result: ReplayResult, precision: str) -> None:
     """Compare the gradients and values after the replayed turn with those in the dump, and store them in `result`."""
     gradients = [g for name in content["players"] for g in dump.named_gradients(game, name).values()]
-    result.parameters = sum(not bool(torch.isfinite(g).all()) for g in gradients), len(gradients)
-    result.gradient = max((largest_magnitude(g) for g in gradients), default=0.0)
+    result.gradient_counts = sum(not bool(torch.isfinite(g).all()) for g in gradients), len(gradients)
+    result.largest_gradient = max((largest_magnitude(g) for g in gradients), default=0.0)
     result.turn_values = dump.turn_results(game, content["players"])
     gradient_is_comparable = content["world"] == 1 and precision != "16-mixed"  # else averaged or scaled
     for name, recorded in content["seen"].items():

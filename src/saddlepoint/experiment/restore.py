@@ -11,7 +11,7 @@ from saddlepoint.config import allow_list
 from saddlepoint.config.tree import CheckedConfig
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.build import build_game, load_data
-from saddlepoint.experiment.run_config import as_checked, load_run_config
+from saddlepoint.experiment.run_config import assume_checked, load_run_config
 from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import sampling_players
 from saddlepoint.game.sampling import load_sampling_state, sampling_modules
@@ -35,8 +35,8 @@ def load(run: str | Path | Run, checkpoint: str = "last", allow: Sequence[str] =
     run_record = run if isinstance(run, Run) else Run(run)
     config = load_run_config(run_record, log=print)
     if allow:
-        allow_list.grant(config, [allow] if isinstance(allow, str) else list(allow))
-    game = build_game(as_checked(config))
+        allow_list.allow_names(config, [allow] if isinstance(allow, str) else list(allow))
+    game = build_game(assume_checked(config))
     restore_checkpoint(game, run_record, checkpoint)
     return game
 

@@ -9,11 +9,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.config.identity import (
     allowed_changes,
-    code_changes,
-    code_hashes,
-    identity,
-    identity_differences,
+    compute_identity,
+    describe_code_changes,
+    describe_identity_differences,
     runs_with_other_code,
+    stored_code_hashes,
 )
 from saddlepoint.config.instantiate import instantiate
 from saddlepoint.config.training_keys import NO_VALUE, nested_difference
@@ -33,7 +33,7 @@ def decide_start(run: Run, config: CheckedConfig, log: Callable[[str], None]) ->
     """
     if not run.folder.exists() or all(path.name.startswith(".") for path in run.folder.iterdir()):
         for folder in runs_with_other_code(config, config.name)[:1]:
-            changes = "; ".join(code_changes(load_run_config(Run(folder))))
+            changes = "; ".join(describe_code_changes(load_run_config(Run(folder))))
             log(f"this is not the run {folder}, whose code differs: {changes}. resume.allow=[code] resumes that one")
         return "fresh"  # hidden files are left by a crash during the first write
     if not run.config.exists():
@@ -41,16 +41,18 @@ def decide_start(run: Run, config: CheckedConfig, log: Callable[[str], None]) ->
     if config.overwrite:
         return "overwrite"
     old = load_run_config(run)
-    if identity(old) != config.identity:
-        changes, may_differ = identity_differences(old, config), allowed_changes(config)
-        if code_hashes(config) and not code_hashes(old):
-            log(f"the run was started before user code was recorded; now it is: {', '.join(code_hashes(config))}")
+    if compute_identity(old) != config.identity:
+        changes, may_differ = describe_identity_differences(old, config), allowed_changes(config)
+        if stored_code_hashes(config) and not stored_code_hashes(old):
+            log(
+                f"the run was started before user code was recorded; now it is: {', '.join(stored_code_hashes(config))}"
+            )
             may_differ = [*may_differ, "code"]
-        other = identity_differences(old, config, may_differ)
+        other = describe_identity_differences(old, config, may_differ)
         if other and all(change.startswith("code.") for change in other):
             raise Mistake(
-                f"{run.folder} was trained by other code: {'; '.join(code_changes(old))}. Give this run another "
-                "name=..., or resume with the current code: resume.allow=[code]"
+                f"{run.folder} was trained by other code: {'; '.join(describe_code_changes(old))}. Give this run "
+                "another name=..., or resume with the current code: resume.allow=[code]"
             )
         if other:
             raise Mistake(
@@ -68,7 +70,11 @@ def decide_start(run: Run, config: CheckedConfig, log: Callable[[str], None]) ->
     if config.images == old.images and run.summary.get("status") == "finished":
         log(f"this run is finished; overwrite=true trains it again, a larger images=... resumes it: {run.folder}")
         return "finished"
-    if config.images != old.images and "images" not in allowed_changes(config) and (key := _key_with_images(config)):
+    if (
+        config.images != old.images
+        and "images" not in allowed_changes(config)
+        and (key := _find_key_using_images(config))
+    ):
         raise Mistake(
             f"images={config.images:,}, but {key} depends on images, and the run was trained so far with "
             f"images={old.images:,}. resume.allow=[images] resumes it anyway"
@@ -76,7 +82,7 @@ def decide_start(run: Run, config: CheckedConfig, log: Callable[[str], None]) ->
     return "resume"
 
 
-def _key_with_images(config: CheckedConfig) -> str | None:
+def _find_key_using_images(config: CheckedConfig) -> str | None:
     """Return the first key whose value interpolates `images`, None if there is none."""
 
     def walk(node: Any, path: str) -> str | None:
@@ -95,7 +101,7 @@ _IGNORED_KEYS = {*NEUTRAL_KEYS, "name", "outputs", "overwrite", "many", "resume"
 _IGNORED_KEYS |= {f"choice.{group}" for group in NEUTRAL_KEYS} | {f"data.{key}" for key in NEUTRAL_DATA_KEYS}
 
 
-def mismatches(run: Run, config: DictConfig, code: Mapping[str, Any]) -> list[str]:
+def find_run_mismatches(run: Run, config: DictConfig, code: Mapping[str, Any]) -> list[str]:
     """Return the reasons why the folder is not a run of `config` by `code`, one line each; [] if it is one.
 
     `code` has the commit of a checkout, or the version of an installed package. All starts of a run are checked.
@@ -146,7 +152,7 @@ def _describe_data(config: DictConfig, recorded: Mapping[str, Any]) -> dict[str,
     folder = getattr(data, "folder", None)
     if getattr(data, "missing_files", None) or (folder is not None and not Path(folder).exists()):
         return {}
-    listing = None if getattr(data, "is_array", False) else getattr(data, "listing", None)
+    listing = None if getattr(data, "is_array_file", False) else getattr(data, "listing", None)
     if listing is not None and listing.is_zip and listing.sha256 == recorded.get("files"):
         return {}  # unchanged by the checksums of the zip, so no image needs decoding
     return data.describe()

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from saddlepoint.config import config_file
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import apply_overrides, register_resolvers
-from saddlepoint.config.identity import code_changes, identity
+from saddlepoint.config.identity import compute_identity, describe_code_changes
 from saddlepoint.config.path import resolve_paths
 from saddlepoint.config.tree import CheckedConfig
 from saddlepoint.error import Mistake
@@ -29,7 +29,7 @@ def load_run_config(
     if "imported" in config:
         raise Mistake(f"{run.folder} was imported and has no game. Measure it again with saddlepoint import")
     resolve_paths(config)  # paths in the run of an earlier edition may be relative
-    changed = code_changes(config)
+    changed = describe_code_changes(config)
     if overrides:
         config = check(apply_overrides(config, overrides, config_dir))
     for override in overrides:
@@ -39,9 +39,9 @@ def load_run_config(
     return config
 
 
-def as_checked(config: DictConfig) -> CheckedConfig:
+def assume_checked(config: DictConfig) -> CheckedConfig:
     """Return the config of a run folder as a Checked one: it was checked when the run started."""
-    return config if isinstance(config, CheckedConfig) else CheckedConfig(config, identity)
+    return config if isinstance(config, CheckedConfig) else CheckedConfig(config, compute_identity)
 
 
 def _format_runs_in(folder: Path) -> str:

@@ -17,7 +17,7 @@ from saddlepoint.callback.finite import Diverged
 from saddlepoint.callback.graceful_stop import GracefulStop
 from saddlepoint.callback.health import UnhealthyRun
 from saddlepoint.config import config_file, user_code
-from saddlepoint.config.identity import identity_differences, user_modules
+from saddlepoint.config.identity import describe_identity_differences, user_modules
 from saddlepoint.error import Mistake, Stopped
 from saddlepoint.evaluation.contract import Score
 from saddlepoint.experiment.build import Experiment
@@ -88,7 +88,9 @@ def _stop_signal(failure: BaseException, stop: GracefulStop) -> Stopped | None:
     return Stopped(stop.received_signal or signal.SIGINT) if stop.received_signal or interrupted else None
 
 
-def write_initial_files(run: Run, experiment: Experiment, anchors: Anchors, start_images: int | None) -> dict[str, Any]:
+def rewind_and_write_initial_files(
+    run: Run, experiment: Experiment, anchors: Anchors, start_images: int | None
+) -> dict[str, Any]:
     """Write the initial files of the folder, and delete records after `start_images` images (None: all).
 
     Returns the config of the trackers: the resolved config and the provenance.
@@ -97,7 +99,7 @@ def write_initial_files(run: Run, experiment: Experiment, anchors: Anchors, star
     record = _run_provenance(run, experiment, start_images)
     run.write("config.yaml", config_file.to_yaml(experiment.config))
     run.write("provenance.json", json.dumps(record, indent=2) + "\n")
-    run.rewind(-1 if start_images is None else start_images)
+    run.discard_after(-1 if start_images is None else start_images)
     run.update_summary(status="running", exit=None, anchors=scores_to_dict(anchors), images=start_images or 0, final={})
     plain: Any = OmegaConf.to_container(experiment.config, resolve=True)
     return redact({**plain, "provenance": record})
@@ -110,7 +112,7 @@ def _write_outcome(run: Run, game: Any, evaluation: Evaluation | None, journal: 
         "finished": 0,
         "interrupted": Stopped(stop.agreed_signal or stop.received_signal or signal.SIGINT).exit,
     }
-    best = _best_scores(run, evaluation) if evaluation else {}
+    best = _scores_at_best(run, evaluation) if evaluation else {}
     selection = evaluation.best.to_dict() | {"images": evaluation.best_at} if evaluation and evaluation.best else None
     speeds = [row["images_per_second"] for row in run.rows() if "images_per_second" in row]
     try:
@@ -136,7 +138,7 @@ def _write_outcome(run: Run, game: Any, evaluation: Evaluation | None, journal: 
     }
 
 
-def _best_scores(run: Run, evaluation: Evaluation) -> dict[str, Any]:
+def _scores_at_best(run: Run, evaluation: Evaluation) -> dict[str, Any]:
     """Return the scores of the best checkpoint: each score at the images where the selector's score was best.
 
     Not the best value of each score, because the best of many values is biased by chance.
@@ -159,7 +161,7 @@ def _run_provenance(run: Run, experiment: Experiment, start_images: int | None) 
     previous = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     earlier = [*previous.pop("earlier", []), previous] if previous else []
     config, data = experiment.config, experiment.data
-    changes = identity_differences(load_run_config(run), config) if start_images is not None else []
+    changes = describe_identity_differences(load_run_config(run), config) if start_images is not None else []
     if start_images is not None:
         changes += [f"data: {change}" for change in data_changes(run, data)]
     changed = {"changed": {"at": start_images, "keys": changes}} if changes else {}

@@ -17,7 +17,7 @@ from saddlepoint.experiment.build import build_game, modality_from_config
 from saddlepoint.experiment.devices import resolve_device
 from saddlepoint.experiment.restore import restore_checkpoint_or_snapshot
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import class_condition, condition_columns, condition_entries
+from saddlepoint.game.lineage import class_condition_name, condition_columns, condition_entries
 from saddlepoint.modality import Modality, default_modality
 from saddlepoint.modality.modality import FOLDER
 from saddlepoint.run import destination
@@ -75,7 +75,7 @@ def resolve_request(
             for name, value in classes.items():
                 condition[str(name)] = torch.full((n,), _class_number(game, str(name), value))
         resolved = ResolvedRequest(n, condition)
-    name = class_condition(game)
+    name = class_condition_name(game)
     return resolved if name is None else replace(resolved, labels=resolved.condition.get(name))
 
 
@@ -86,7 +86,7 @@ def _class_number(game: Game, name: str, value: Any) -> int:
         if not 0 <= value < size:
             raise Mistake(f"{name}={value}: the classes are 0 to {size - 1}")
         return value
-    names = game.conditions.dataset().class_names if condition_entries(game)[name] == "y" else []
+    names = game.conditions.load_dataset().class_names if condition_entries(game)[name] == "y" else []
     if str(value) not in names:
         words = [known for known in names if not known.isdecimal()]
         choices = f", or {', '.join(words[:10])}{', ...' if len(words) > 10 else ''}" if words else ""
@@ -139,7 +139,7 @@ def write_samples(
 ) -> None:  # fmt: skip
     """Draw the requested samples from a run at `at` and write them to `to`; None: a format of the modality."""
     modality, shape = modality_from_config(config), tuple(config.data.shape)
-    path, suffix = _parse_destination(to or f"samples{_default_suffix(modality, shape, request.n)}", modality)
+    path, suffix = _check_and_parse_destination(to or f"samples{_default_suffix(modality, shape, request.n)}", modality)
     modality.check_suffix(suffix, shape, request.n)
     game = build_game(config)
     restore_checkpoint_or_snapshot(game, run, at, log)
@@ -150,7 +150,7 @@ def write_samples(
     _write_samples(x, path, suffix, modality, resolved)
     per_class = f" ({resolved.columns} of each class, the same latents for each)" if resolved.columns else ""
     log(f"{resolved.n} samples of {run.folder}, {game.images:,} images{per_class}: {path}")
-    if warning := modality.information_loss(suffix):
+    if warning := modality.describe_information_loss(suffix):
         log(warning)
 
 
@@ -192,7 +192,7 @@ def _default_suffix(modality: Modality, shape: tuple[int, ...], n: int) -> str:
     return next(iter(modality.suffixes))
 
 
-def _parse_destination(to: str, modality: Modality) -> tuple[Path, str]:
+def _check_and_parse_destination(to: str, modality: Modality) -> tuple[Path, str]:
     """Return the path of the samples and its suffix, which decides the format.
 
     Raises Mistake if the modality does not have the suffix, or if the path cannot be written.

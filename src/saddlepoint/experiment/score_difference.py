@@ -17,13 +17,13 @@ from saddlepoint.callback.evaluation import Sampler, sampling_contract
 from saddlepoint.config.check import check
 from saddlepoint.console.terminal import ProgressMeter
 from saddlepoint.error import Mistake
-from saddlepoint.evaluation.contract import Contract, Score, contract_differences, first_difference
+from saddlepoint.evaluation.contract import Contract, Score, contract_differences, first_differing_field
 from saddlepoint.experiment.build import build_game, set_threads
 from saddlepoint.experiment.devices import resolve_device
 from saddlepoint.experiment.evaluators import build_evaluator
 from saddlepoint.experiment.restore import load_run_data, restore_checkpoint_or_snapshot
 from saddlepoint.experiment.run_config import load_run_config
-from saddlepoint.game.lineage import generator_of
+from saddlepoint.game.lineage import generator_player
 from saddlepoint.run.folder import Run
 
 SETTINGS = ("n", "split", "extractor", "weights", "resizer", "average", "batch_norm", "batch", "seed")
@@ -64,9 +64,11 @@ def explain_score_difference(
             f"{their_hash[:8]}): their scores are not comparable under any protocol"
         )
     steps = [("a, by its own protocol", ours.measure({}))]
-    factors = {name: value for name in FACTORS if (value := theirs.factor(name)) != ours.factor(name)}
+    factors = {
+        name: value for name in FACTORS if (value := theirs.protocol_setting(name)) != ours.protocol_setting(name)
+    }
     for name, value in factors.items():
-        old, new = ("default" if state is None else str(state) for state in (ours.factor(name), value))
+        old, new = ("default" if state is None else str(state) for state in (ours.protocol_setting(name), value))
         change = "the metrics' settings" if name == "metric" else f"{name} {old} -> {new}"
         steps.append((f"a, {change}", ours.measure({name: value})))
     if len(factors) > 1:
@@ -74,7 +76,7 @@ def explain_score_difference(
     last = ours.contracts
     steps.append(("b, by its own protocol", theirs.measure({})))
     for metric in last.keys() & theirs.contracts.keys():
-        if (field := first_difference(last[metric], theirs.contracts[metric])) is not None:
+        if (field := first_differing_field(last[metric], theirs.contracts[metric])) is not None:
             raise Mistake(f"{metric}: the runs cannot be measured by the same protocol; they still differ in {field}")
     base, final = steps[-2 if factors else 0][1], steps[-1][1]
     differences = {metric: final[metric] - base[metric] for metric in steps[0][1] if metric in final and metric in base}
@@ -99,22 +101,22 @@ class _Side:
         self.data = load_run_data(run, self.config, overrides, log)
         self.game = build_game(self.config, self.data)
         set_threads(self.config, self.game)
-        self.at, average = at, generator_of(self.game).average
+        self.at, average = at, generator_player(self.game).average
         self.statistics = None if average is None else average.statistics
         self._restore_run(self.statistics)
 
     def _restore_run(self, statistics: str | None) -> None:
         """Restore the run, with `statistics` as the batch-norm statistics of its average if given."""
-        average = generator_of(self.game).average
+        average = generator_player(self.game).average
         if average is not None and statistics is not None:
             average.statistics = statistics
         restore_checkpoint_or_snapshot(self.game, self.run, self.at, self.log)
         self.game.to(resolve_device(self.config))
 
-    def factor(self, name: str) -> Any:
+    def protocol_setting(self, name: str) -> Any:
         """Return the value of a factor of this run's protocol, as plain Python."""
         if name == "average":  # a run without an average always uses raw weights
-            return self.config.evaluation.average and generator_of(self.game).average is not None
+            return self.config.evaluation.average and generator_player(self.game).average is not None
         if name == STATISTICS:  # without batch norm, nothing is re-estimated
             statistics = sampling_contract(self.game, self.config.evaluation.average, "running", 1)["batch_norm"]
             return "reestimated" if "reestimated" in statistics else "averaged"

@@ -3,7 +3,7 @@
 from omegaconf import DictConfig
 from rich.console import Console
 
-from saddlepoint.config.check import check, check_installed
+from saddlepoint.config.check import check, check_logger_installed
 from saddlepoint.config.identity import check_and_set_code_hashes
 from saddlepoint.console.standard_streams import ignore_write_errors
 from saddlepoint.redaction import cache_secrets
@@ -21,7 +21,7 @@ def train(config: DictConfig, console: Console | None = None) -> Run:
     with ignore_write_errors(), cache_secrets():  # a closed stdout must not stop it: the results are in the folder
         check_and_set_code_hashes(config)
         checked = check(config)
-        check_installed(checked)
+        check_logger_installed(checked)
         from saddlepoint.experiment.fit import fit  # imports torch and Lightning, so only after the checks
 
         return fit(checked, console)

@@ -34,7 +34,7 @@ def original_samples(network: Callable[[Tensors, Tensors], Tensor], latent: Tens
 
 
 @torch.no_grad()
-def max_difference(
+def measure_max_difference(
     network: Callable[[Tensors, Tensors], Any], latent: Tensors, condition: Tensors, expected: Tensor
 ) -> float:
     """Return the largest absolute difference between network(latent, condition) and `expected`.

@@ -58,14 +58,14 @@ def _version_scores(record: Record, version: GeneratorVersion) -> Scores:
     if version.at == "last":
         plain: Mapping[str, Any] = record.final_scores
     else:
-        plain = _best_scores(record, version) if version.at == "best" else {}
+        plain = _scores_at_best(record, version) if version.at == "best" else {}
         rows = [row for row in record.evaluations if row.get("images") == version.images and "scores" in row]
         plain = {**{key: score for row in rows for key, score in row["scores"].items()}, **plain}
     scores = {key: Score.from_dict(dict(score)) for key, score in plain.items()}
     return {key: score for key, score in scores.items() if score.contract.weights == version.weights}
 
 
-def _best_scores(record: Record, version: GeneratorVersion) -> dict[str, Any]:
+def _scores_at_best(record: Record, version: GeneratorVersion) -> dict[str, Any]:
     """Return the scores of the best checkpoint.  They were measured under the contracts of the final scores."""
     final = record.summary.get("final") or {}
     best = {key: b for key, b in (record.summary.get("best") or {}).items() if b.get("images") == version.images}

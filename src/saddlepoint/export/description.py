@@ -87,7 +87,7 @@ class Description:
     condition_is_tensor: bool = False  # `classes: 10`, as in the first edition: the network takes the class itself
 
 
-def find_description(file: Path) -> Path:
+def find_description_file(file: Path) -> Path:
     """Return the path of the description next to a generator's file.  Raises Mistake if there is none."""
     for name in NAMES:
         if (path := file.parent / name).exists():

@@ -18,7 +18,7 @@ from torch import nn
 from saddlepoint.config import allow_list
 from saddlepoint.config.training_keys import dotted_items
 from saddlepoint.error import Mistake, did_you_mean
-from saddlepoint.export.agreement import TOLERANCE, batch_sizes, max_difference
+from saddlepoint.export.agreement import TOLERANCE, batch_sizes, measure_max_difference
 from saddlepoint.export.card import PICTURE, format_card
 from saddlepoint.export.card_facts import GeneratorVersion, card_facts
 from saddlepoint.export.description import DEFAULT_CONDITIONS
@@ -30,12 +30,12 @@ from saddlepoint.export.original import Original
 from saddlepoint.export.sampling_module import SamplingModule
 from saddlepoint.game.hooks import modules_with_hook
 from saddlepoint.game.lineage import condition_columns, condition_draws, condition_entries
-from saddlepoint.game.sampling import class_grid, sampling_state
+from saddlepoint.game.sampling import class_grid_labels, sampling_state
 from saddlepoint.modality import is_bounded_shape
 from saddlepoint.redaction import redact
 from saddlepoint.run.folder import unwritable_error, write_file
 from saddlepoint.run.provenance import CHECKOUT, timestamp
-from saddlepoint.run.repository import current_commit
+from saddlepoint.run.repository import commit_state
 from saddlepoint.run.storage import atomic
 from saddlepoint.stream import Stream
 
@@ -69,7 +69,7 @@ def export(original: Original, formats: Sequence[str], licence: str | None) -> t
             if not files:
                 reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
                 raise Mistake(f"nothing was written: {reasons}")
-            _write_description(original, licence, folder)
+            _write_description_and_picture(original, licence, folder)
             facts = _model_card_facts(original, licence, files, failures)
             write_file(folder / "card.json", json.dumps(facts, indent=2) + "\n")
             write_file(folder / "README.md", format_card(facts))
@@ -87,7 +87,7 @@ def _write_formats(original: Original, names: Sequence[str], folder: Path) -> tu
         path = folder / FILES[name]
         try:
             network = _write_and_load(name, original, trace, path)
-            difference = max_difference(network, original.latent, original.condition, original.expected)
+            difference = measure_max_difference(network, original.latent, original.condition, original.expected)
             if difference > TOLERANCE:
                 raise Mistake(f"it differs from the original by {difference:.3g}, more than the allowed {TOLERANCE:g}")
             content = path.read_bytes()
@@ -110,11 +110,11 @@ def _write_and_load(name: str, original: Original, trace: Callable[[], Any], pat
     if name == "program":
         program.save_program(trace(), path)
         return wrap_positional(program.load_program(path))
-    onnx.save_onnx(trace(), path, original.module.wiring.inputs())
+    onnx.save_onnx(trace(), path, original.module.wiring.input_names())
     return wrap_positional(onnx.load_onnx(path))
 
 
-def _write_description(original: Original, licence: str | None, folder: Path) -> None:
+def _write_description_and_picture(original: Original, licence: str | None, folder: Path) -> None:
     """Write the description (config.yaml), the config of the training, and the picture."""
     config, game, modality = original.config, original.game, original.modality
     source = game.conditions.source
@@ -123,7 +123,7 @@ def _write_description(original: Original, licence: str | None, folder: Path) ->
         **original.generator_config(),
         "data": {"name": config.choice.get("data"), "shape": list(config.data.shape), "classes": config.data.classes},
         "classes": original.classes or None,
-        **({"inputs": original.inputs} if original.inputs else {}),
+        **({"inputs": original.input_specs} if original.input_specs else {}),
         **({"conditions": source} if condition_columns(game) and source != DEFAULT_CONDITIONS else {}),
         "range": [-1, 1] if modality.bounded else None,
         **({} if implied_bounded in (None, modality.bounded) else {"modality": modality.name}),
@@ -140,7 +140,7 @@ def _write_description(original: Original, licence: str | None, folder: Path) ->
     training = {key: value for key, value in plain.items() if key not in MACHINE_KEYS}
     training["data"] = {key: value for key, value in training["data"].items() if key != "root"}
     write_file(folder / "training.yaml", _to_yaml(redact(training)))
-    x = game.sample(*class_grid(game, modality, 8, 8), Stream(game.seed, "grid"), original.average)
+    x = game.sample(*class_grid_labels(game, modality, 8, 8), Stream(game.seed, "grid"), original.average)
     modality.picture(x).save(folder / PICTURE)
 
 
@@ -152,7 +152,7 @@ def _model_card_facts(original: Original, licence: str | None, files: FileFacts,
     """Return the facts of the model card."""
     game, config, modality = original.game, original.config, original.modality
     recorded = card_facts(original.run, config, GeneratorVersion(original.at, game.images, original.weights))
-    generator_config, classes, inputs = original.generator_config(), original.classes, original.inputs
+    generator_config, classes, inputs = original.generator_config(), original.classes, original.input_specs
     targets = [str(value) for key, value in dotted_items(generator_config) if key.rpartition(".")[2] == "_target_"]
     user_modules = [name.rpartition(".")[0] for name in targets if name.partition(".")[0] not in allow_list.ROOTS]
     layers = list(original.module.modules())
@@ -178,7 +178,7 @@ def _model_card_facts(original: Original, licence: str | None, files: FileFacts,
         "virtual_batch_norm": any(isinstance(m, FrozenVirtualBatchNorm) for m in layers),
         "batch_norm": any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in layers),
     }
-    git = current_commit(CHECKOUT) if (CHECKOUT / "pyproject.toml").exists() else None
+    git = commit_state(CHECKOUT) if (CHECKOUT / "pyproject.toml").exists() else None
     packages = {name: importlib.metadata.version(name) for name in PACKAGES}
     n = len(original.expected)
     checked = {"rows": n, "split": original.split, "sizes": batch_sizes(n), "tolerance": TOLERANCE}

@@ -55,7 +55,7 @@ def frozen_state_dict(network: nn.Module) -> dict[str, Tensor]:
     return {name: t.detach().cpu().contiguous().clone() for name, t in state.items()}
 
 
-def replace_virtual_batch_norm(network: nn.Module) -> nn.Module:
+def freeze_for_export(network: nn.Module) -> nn.Module:
     """Replace each virtual batch norm by a frozen one, in place, and set evaluation mode; return `network`.
 
     The statistics of the frozen layers have to be loaded afterwards (`frozen_state_dict`).

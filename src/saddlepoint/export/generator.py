@@ -15,8 +15,8 @@ from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.export.description import Description
 from saddlepoint.export.sampling_module import Wiring
 from saddlepoint.game.condition_source import ConditionSource
-from saddlepoint.game.lineage import class_condition, condition_entries, latent_parts
-from saddlepoint.game.sampling import draw_condition, draw_from_priors, ordered_condition
+from saddlepoint.game.lineage import class_condition_name, condition_entries, latent_part_names
+from saddlepoint.game.sampling import draw_condition, draw_random_conditions, ordered_condition
 from saddlepoint.game.side import LATENT
 from saddlepoint.stream import Stream
 from saddlepoint.turn import UNCONDITIONAL, Condition
@@ -44,7 +44,7 @@ class ExportedGenerator:
 
     def draws(self, n: int, seed: int = 0) -> dict[str, Tensor]:
         """Return n rows of each condition that is drawn at random, such as a mask; the same for the same seed."""
-        return draw_from_priors(self.wiring, n, Stream(seed, "draws").child)
+        return draw_random_conditions(self.wiring, n, Stream(seed, "draws").child)
 
     @torch.no_grad()
     def __call__(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
@@ -77,7 +77,7 @@ class ExportedGenerator:
         source = self.wiring.conditions
         wiring = replace(self.wiring, conditions=ConditionSource(source.source, source.classes, source.key))
         wiring.conditions.data = data
-        label = class_condition(wiring)
+        label = class_condition_name(wiring)
 
         def sample(n: int) -> Rows:
             condition = draw_condition(wiring, n, stream)
@@ -86,14 +86,14 @@ class ExportedGenerator:
         return sample
 
     def _sample_latent(self, n: int, stream: Stream) -> dict[str, Tensor]:
-        if not (names := latent_parts(self.wiring)):
+        if not (names := latent_part_names(self.wiring)):
             return {}
         parts = self.wiring.priors[LATENT].sample(n, stream)
         return {name: parts[name] for name in names}
 
     def _ordered_latent(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the parts in the network's order and shape.  Raises Mistake for missing or unknown parts."""
-        names = latent_parts(self.wiring)
+        names = latent_part_names(self.wiring)
         expected = f"its latent has the parts {', '.join(names)}" if names else "it has no latent: pass {}"
         for name in latent:
             if name not in names:

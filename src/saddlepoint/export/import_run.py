@@ -18,7 +18,7 @@ from saddlepoint.console.terminal import ProgressMeter
 from saddlepoint.data.samples import load_samples_for
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Score
-from saddlepoint.evaluation.evaluator import Evaluator, all_anchor_scores
+from saddlepoint.evaluation.evaluator import Evaluator, measure_all_anchors
 from saddlepoint.experiment.build import load_data
 from saddlepoint.experiment.evaluate import build_evaluators, check_any_score
 from saddlepoint.experiment.restore import data_changes
@@ -78,10 +78,10 @@ def import_run(
         _check_not_trained(run)
         data = load_data(config, log)
         if _is_generator(request.path):
-            source = _generator_source(request, config, data)
+            source = _load_generator_source(request, config, data)
         else:
-            source = _sample_source(request.path, data, log)
-        is_known = _is_already_imported(run, source)
+            source = _load_sample_source(request.path, data, log)
+        is_known = _check_earlier_import(run, source)
         if is_known and (changes := data_changes(run, data)):
             raise Mistake(
                 f"{run.folder} was evaluated on other data: {'; '.join(changes)}. Give this import a name=..."
@@ -107,7 +107,7 @@ def _is_generator(path: Path) -> bool:
     return suffix in (*GENERATOR_SUFFIXES, *PICKLE_SUFFIXES) or suffix not in SAMPLE_SUFFIXES
 
 
-def _generator_source(request: ImportRequest, config: DictConfig, data: Any) -> SampleSource:
+def _load_generator_source(request: ImportRequest, config: DictConfig, data: Any) -> SampleSource:
     file = find_generator_file(request.path)
     generator = exported(file, allow_list.allowed_names(config), request.trust, request.description)
     description, seed = generator.description, int(config.seed)
@@ -124,7 +124,7 @@ def _generator_source(request: ImportRequest, config: DictConfig, data: Any) -> 
                         batch_norm=description.batch_norm)  # fmt: skip
 
 
-def _sample_source(path: Path, data: Any, log: Log) -> SampleSource:
+def _load_sample_source(path: Path, data: Any, log: Log) -> SampleSource:
     split = load_samples_for(data, path, log)
 
     def sampler(name: str) -> Callable[[int], Any]:
@@ -154,7 +154,7 @@ def _measure_samples_and_anchors(
         evaluator.n = min(wanted, source.most or wanted)
         scores |= evaluator(source.sampler("evaluation"), data, weights, source.batch_norm)
     check_any_score(scores)
-    return scores, all_anchor_scores(evaluators, data)
+    return scores, measure_all_anchors(evaluators, data)
 
 
 def _write_run(
@@ -197,7 +197,7 @@ def _check_not_trained(run: Run) -> None:
         raise Mistake(f"{run.folder} holds {content}: give the import a name=... of its own")
 
 
-def _is_already_imported(run: Run, source: SampleSource) -> bool:
+def _check_earlier_import(run: Run, source: SampleSource) -> bool:
     """Whether the run folder holds this very import.  Raises Mistake if it holds another one."""
     known = (run.summary.get("imported") or {}).get("sha256")
     if known is not None and known != source.sha256:

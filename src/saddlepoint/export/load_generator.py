@@ -11,9 +11,9 @@ from torch import nn
 from saddlepoint.config import allow_list, config_file
 from saddlepoint.config.instantiate import instantiate
 from saddlepoint.error import Mistake, did_you_mean
-from saddlepoint.export.description import GENERATOR, Description, find_description, parse_description
+from saddlepoint.export.description import GENERATOR, Description, find_description_file, parse_description
 from saddlepoint.export.format import onnx, program, safetensors
-from saddlepoint.export.frozen_virtual_batch_norm import replace_virtual_batch_norm
+from saddlepoint.export.frozen_virtual_batch_norm import freeze_for_export
 from saddlepoint.export.generator import ExportedGenerator, wrap_positional
 from saddlepoint.export.sampling_module import SamplingModule, Wiring
 from saddlepoint.game.condition_source import ConditionSource
@@ -45,13 +45,13 @@ def exported(
             f"{file} is a program: it can do anything with your files. If you trust its author: trust=true. "
             "safetensors and ONNX need no trust"
         )
-    description_file = Path(described) if described is not None else find_description(file)
+    description_file = Path(described) if described is not None else find_description_file(file)
     plain: Any = OmegaConf.to_container(config_file.load_config(description_file), resolve=False)
     plain.pop(allow_list.KEY, None)  # a file cannot grant permissions
     description = parse_description(plain, description_file)
     nodes = {key: getattr(description, key) or {} for key in ("architecture", "makers", "prior", "draws")}
     config = OmegaConf.create(nodes)
-    allow_list.grant(config, list(allow))
+    allow_list.allow_names(config, list(allow))
     wiring = _build_wiring(description_file, description, config)
     return ExportedGenerator(_load_network(file, description, config, wiring), wiring, description)
 
@@ -90,7 +90,7 @@ def build_network(node: Any, path: str) -> nn.Module:
         network = instantiate(node, path)
     if not isinstance(network, nn.Module):
         raise Mistake(f"{path}: {node._target_} makes a {type(network).__name__}, and a generator is a torch.nn.Module")
-    return replace_virtual_batch_norm(network)
+    return freeze_for_export(network)
 
 
 def _load_network(file: Path, description: Description, config: Any, wiring: Wiring) -> Callable[..., Any]:

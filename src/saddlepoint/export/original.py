@@ -9,18 +9,24 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from saddlepoint.config.identity import identity_differences
+from saddlepoint.config.identity import describe_identity_differences
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.build import build_game, modality_from_config, set_threads
 from saddlepoint.experiment.restore import restore_checkpoint_or_snapshot
-from saddlepoint.experiment.run_config import as_checked, load_run_config
+from saddlepoint.experiment.run_config import assume_checked, load_run_config
 from saddlepoint.export.agreement import ROWS, original_samples
 from saddlepoint.export.determinism import check_deterministic, check_no_dropout
 from saddlepoint.export.frozen_virtual_batch_norm import frozen_state_dict
 from saddlepoint.export.load_generator import build_network
 from saddlepoint.export.sampling_module import SamplingModule, Wiring, sides_to_dict
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import condition_columns, condition_draws, condition_entries, latent_parts, upstream_sides
+from saddlepoint.game.lineage import (
+    condition_columns,
+    condition_draws,
+    condition_entries,
+    latent_part_names,
+    upstream_sides,
+)
 from saddlepoint.game.sampling import (
     draw_condition,
     generate,
@@ -65,7 +71,7 @@ class Original:
         return {name: number for name, entry in entries.items() if (number := known.get(entry)) is not None}
 
     @property
-    def inputs(self) -> dict[str, dict[str, Any]]:
+    def input_specs(self) -> dict[str, dict[str, Any]]:
         """The shape and type of a row of each condition that is not a class."""
         return {name: {"shape": list(rows.shape[1:]), "dtype": str(rows.dtype).removeprefix("torch.")}
                 for name, rows in self.condition.items() if name not in self.classes}  # fmt: skip
@@ -103,7 +109,7 @@ def build_original(
     overrides  only of keys that do not change the training, such as paths, the device and the conditions
     Raises Mistake if the folder cannot be written, if samples are not finite, or if the networks draw random numbers.
     """
-    run_config, config = load_run_config(run), as_checked(load_run_config(run, overrides, log, config_dir))
+    run_config, config = load_run_config(run), assume_checked(load_run_config(run, overrides, log, config_dir))
     folder = destination.check_output_folder(run.folder / "export") if to is None else _check_new_folder(Path(to))
     _check_same_training(run_config, config)
     game = build_game(config)
@@ -116,10 +122,10 @@ def build_original(
         check_no_dropout(networks)
     network_configs = {name: _network_config(config, game, name) for name in networks}
     module = _sampling_module(game, networks, network_configs)
-    stream, split = Stream(game.seed, "export"), game.conditions.split if condition_columns(game) else None
-    n = ROWS if split is None else min(ROWS, len(game.conditions.dataset().split(split)))
+    stream, split = Stream(game.seed, "export"), game.conditions.split_name if condition_columns(game) else None
+    n = ROWS if split is None else min(ROWS, len(game.conditions.load_dataset().split(split)))
     latents, condition = game.prior.sample(n, stream), ordered_condition(game, draw_condition(game, n, stream))
-    latent = {name: latents[name] for name in latent_parts(game)}
+    latent = {name: latents[name] for name in latent_part_names(game)}
     check_deterministic(module.networks, module, latent, condition)
     expected = original_samples(partial(generate, game, average=average), latents, condition)
     if not expected.isfinite().all():
@@ -143,7 +149,7 @@ def _check_same_training(run_config: DictConfig, config: DictConfig) -> None:
     """Raise Mistake if the overrides change the training of the run."""
     keys = [key for key in ("name", "seed", "images") if run_config[key] != config[key]]
     changes = [f"{key}: {run_config[key]} -> {config[key]}" for key in keys]
-    if changes := changes + identity_differences(run_config, config, ALLOWED_CHANGES):
+    if changes := changes + describe_identity_differences(run_config, config, ALLOWED_CHANGES):
         raise Mistake(
             f"{changes[0]}: an export cannot change how the run was trained. Leave it out; an export takes keys for "
             "where and how to measure: data.root, cache, device, evaluation.*, game.conditions"
@@ -160,7 +166,7 @@ def _sampling_module(
 ) -> SamplingModule:
     """Build new networks with the weights of `networks`, and return them as one module."""
     wiring = Wiring(upstream_sides(game), game.samples, game.priors, game.conditions, game.images)
-    wiring.inputs()  # raises Mistake if two inputs have the same name
+    wiring.input_names()  # raises Mistake if two inputs have the same name
     copies = {name: build_network(node, f"game.{'players' if name in game.players else 'makers'}.{name}")
               for name, node in network_configs.items()}  # fmt: skip
     for name, network in copies.items():

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from saddlepoint.error import Mistake
 from saddlepoint.game.condition_source import ConditionSource
 from saddlepoint.game.hooks import modules_with_hook
-from saddlepoint.game.lineage import condition_entries, latent_parts
+from saddlepoint.game.lineage import condition_entries, latent_part_names
 from saddlepoint.game.sampling import build_sampling_turn
 from saddlepoint.game.side import Side
 from saddlepoint.prior.prior import Prior
@@ -40,9 +40,9 @@ class Wiring:
     images: int = 0
     dependencies: Mapping[str, frozenset[str]] = field(default_factory=dict)  # empty: no side keeps a graph
 
-    def inputs(self) -> list[str]:
+    def input_names(self) -> list[str]:
         """Return the names of all inputs: latent parts, then conditions.  Raises Mistake if two names are equal."""
-        parts, conditions = latent_parts(self), condition_entries(self)
+        parts, conditions = latent_part_names(self), condition_entries(self)
         if duplicates := [name for name in parts if name in conditions]:
             raise Mistake(
                 f"{duplicates[0]} is the name of a part of the latent and of a condition, and inputs need different "

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.config import catalogue
 from saddlepoint.config.compose import compose
-from saddlepoint.config.identity import CODE_KEY, identity
+from saddlepoint.config.identity import CODE_KEY, compute_identity
 from saddlepoint.config.training_keys import (
     NO_VALUE,
     NON_TRAINING_KEYS,
@@ -36,7 +36,7 @@ def to_command_line(config: DictConfig) -> list[str] | None:
             overrides += _placed_overrides(config)
             defaults = compose(overrides)
         overrides += [*_key_overrides(config, defaults), f"images={config.images}", f"seed={config.seed}"]
-        return overrides if identity(compose(overrides)) == identity(config) else None
+        return overrides if compute_identity(compose(overrides)) == compute_identity(config) else None
     except Mistake:
         return None
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Extractor, Features
-from saddlepoint.extractor.training import Network, restore_network
+from saddlepoint.extractor.training import Network, network_from_state
 from saddlepoint.pixel import to_float
 from saddlepoint.run.storage.cache import from_safetensors
 
@@ -52,7 +52,10 @@ class Shipped(Classifier):
         shape = tuple(facts["shape"])
         wide = facts["recipe"].get("wide", 1)
         super().__init__(
-            name, sha256, shape, restore_network(shape, facts["classes"], facts["dim"], wide, from_safetensors(content))
+            name,
+            sha256,
+            shape,
+            network_from_state(shape, facts["classes"], facts["dim"], wide, from_safetensors(content)),
         )
         self.accuracy = facts["test_accuracy"]
 

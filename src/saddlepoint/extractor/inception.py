@@ -50,7 +50,7 @@ class Inception(Extractor):
         super().__init__()
         if data is not None:
             check_measurable(Inception, tuple(data.shape), modality_of(data))
-        state, self.sha256 = load_inception_weights(weights, cache, log)
+        state, self.sha256 = load_or_download_inception_weights(weights, cache, log)
         self.network = inception_network(state)
         self.requires_grad_(False).eval()
 
@@ -74,7 +74,7 @@ def find_weights(cache: Path | None) -> Path | None:
     return next((f / name for f in [*folders, Path(torch.hub.get_dir()) / "checkpoints"] if (f / name).is_file()), None)
 
 
-def load_inception_weights(
+def load_or_download_inception_weights(
     path: Path | str | None, cache: Path | None, log: Log = logger.warning
 ) -> tuple[dict[str, Tensor], str]:
     """Return the state dict and sha256 of a file: `path`, else an existing one, else one downloaded into `cache`."""

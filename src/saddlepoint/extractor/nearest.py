@@ -29,7 +29,7 @@ class Nearest(ResizingExtractor):
     ) -> None:
         """`second`: use the classifier trained with another seed."""
         shape = tuple(data.shape)
-        if (name := nearest_classifier(shape) if modality_of(data).planar else None) is None:
+        if (name := nearest_classifier_name(shape) if modality_of(data).planar else None) is None:
             raise NoShippedExtractor(no_extractor_message(data))
         classifier = Shipped(f"{name}-b" if second else name)
         assert classifier.shape is not None
@@ -43,7 +43,7 @@ class Nearest(ResizingExtractor):
             log(f"using {name}, the shipped extractor of the nearest size, images {resizing}; alternative: {INCEPTION}")
 
 
-def nearest_classifier(shape: tuple[int, ...]) -> str | None:
+def nearest_classifier_name(shape: tuple[int, ...]) -> str | None:
     """Return the shipped classifier with the channels and the nearest size (by ratio) of images [C, H, W], or None."""
     sizes = {name: facts["shape"] for name, facts in shipped_classifiers().items() if not name.endswith("-b")}
     candidates = {name: size for name, size in sizes.items() if size[0] == shape[0]}

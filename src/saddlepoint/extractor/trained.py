@@ -11,7 +11,7 @@ from saddlepoint.error import Mistake
 from saddlepoint.extractor.classifier import Classifier
 from saddlepoint.extractor.data_like import DataLike
 from saddlepoint.extractor.extractor import Progress
-from saddlepoint.extractor.training import Recipe, default_recipe, restore_network, train_classifier
+from saddlepoint.extractor.training import Recipe, default_recipe, network_from_state, train_classifier
 from saddlepoint.modality import modality_of
 from saddlepoint.run.storage.cache import Cache, Log, json_sha256, logger, to_safetensors
 
@@ -66,6 +66,6 @@ class Trained(Classifier):
                 log(f"{name} has accuracy {result.accuracy:.1%} on the validation images")
             return result.state
 
-        state = Cache(cache, log).get_tensors("classifier", inputs, train_once)
+        state = Cache(cache, log).get_or_make_tensors("classifier", inputs, train_once)
         sha256 = hashlib.sha256(to_safetensors(state, inputs)).hexdigest()
-        super().__init__(name, sha256, shape, restore_network(shape, classes, recipe.dim, recipe.wide, state))
+        super().__init__(name, sha256, shape, network_from_state(shape, classes, recipe.dim, recipe.wide, state))

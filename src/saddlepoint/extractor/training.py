@@ -127,7 +127,7 @@ def train_classifier(
     return TrainingResult({name: value.detach().contiguous() for name, value in network.state_dict().items()}, score)
 
 
-def restore_network(
+def network_from_state(
     shape: tuple[int, int, int], classes: int, dim: int, width_multiplier: int, state: dict[str, Tensor]
 ) -> Network:
     """Return a network with these weights; the state of torch's global generators is restored."""
@@ -191,7 +191,7 @@ def train_and_save(
     channels, height, width = data.shape
     classes = data.classes or int(y.max()) + 1
     result = train_classifier(x, y, classes, recipe, validation, progress)
-    network = restore_network((channels, height, width), classes, recipe.dim, recipe.wide, result.state)
+    network = network_from_state((channels, height, width), classes, recipe.dim, recipe.wide, result.state)
     facts = {
         "shape": list(data.shape),
         "classes": classes,

@@ -51,12 +51,12 @@ class Average(nn.Module):
     @torch.no_grad()
     def update(self, network: nn.Module, images: int) -> None:
         """Update the average with the weights of `network` after `images` images."""
-        live_weight = self._live_weight(images)
+        live_weight = self._next_live_weight(images)
         self.images, self.has_stale_statistics = images, True
         averages, values = _floating_tensors(self.network), _floating_tensors(network)
         torch._foreach_lerp_([averages[name] for name in averages], [values[name] for name in averages], live_weight)  # pyright: ignore[reportPrivateImportUsage]
 
-    def _live_weight(self, images: int) -> float:
+    def _next_live_weight(self, images: int) -> float:
         """Return 1 - b, the weight of the live network in an update after `images` images."""
         half_life = value_at(self.half_life, images)
         if self.warm_up is not None:
@@ -103,7 +103,7 @@ class CorrectedAverage(Average):
             raise ValueError(f"average: rate={rate} must be above 0 and at most 1")
         self.rate, self.turns = rate, 0
 
-    def _live_weight(self, images: int) -> float:
+    def _next_live_weight(self, images: int) -> float:
         self.turns += 1
         return self.rate / -math.expm1(self.turns * math.log1p(-self.rate)) if self.rate < 1 else 1.0
 

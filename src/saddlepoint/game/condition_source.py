@@ -40,11 +40,11 @@ class ConditionSource:
         self.data: Any | Callable[[], Any] = None
 
     @property
-    def split(self) -> str | None:
+    def split_name(self) -> str | None:
         """The split that rows are taken from; None for other sources."""
         return self.source.removeprefix(SPLIT) if self.source.startswith(SPLIT) else None
 
-    def columns(self, names: Mapping[str, str], n: int, stream: Stream) -> dict[str, Tensor]:
+    def draw_columns(self, names: Mapping[str, str], n: int, stream: Stream) -> dict[str, Tensor]:
         """Return n rows of the columns in `names` (condition -> column), by condition.
 
         Labels are drawn from the child `labels` of the stream. Rows of a split continue after the rows of the previous
@@ -52,8 +52,8 @@ class ConditionSource:
         """
         if not names:
             return {}
-        if self.split is not None:
-            return self._split_rows(self.split, names, n, stream)
+        if self.split_name is not None:
+            return self._rows_of_split(self.split_name, names, n, stream)
         if self.source == "none":
             conditions = ", ".join(f"{name} (column {column})" for name, column in names.items())
             raise Mistake(
@@ -76,8 +76,8 @@ class ConditionSource:
     def _classes_key(self, *column: str) -> str:
         return ".".join((f"{self.key.removesuffix('conditions')}classes", *column))
 
-    def _split_rows(self, split: str, names: Mapping[str, str], n: int, stream: Stream) -> dict[str, Tensor]:
-        data = self.dataset()
+    def _rows_of_split(self, split: str, names: Mapping[str, str], n: int, stream: Stream) -> dict[str, Tensor]:
+        data = self.load_dataset()
         rows = stream.child("rows").consecutive(n) % len(data.split(split))
         columns = data.batch_at(split, rows).columns()
         known = [name for name, column in columns.items() if column is not None]
@@ -89,7 +89,7 @@ class ConditionSource:
                 )
         return {name: columns[column].to(stream.device) for name, column in names.items()}
 
-    def dataset(self) -> Any:
+    def load_dataset(self) -> Any:
         """Return the data set, calling `data` if it is a function. Raises Mistake if there is none."""
         if self.data is None:
             raise Mistake(f"{self.key}={self.source}: there are no data to take rows from")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint import ranks
-from saddlepoint.error import Mistake, describe_value, source_location
+from saddlepoint.error import Mistake, describe_type_of, format_source_location
 from saddlepoint.game.average import BatchNorm
 from saddlepoint.game.game import Game
 from saddlepoint.game.player import Player
@@ -37,7 +37,7 @@ def dry_run(game: Game, batch: Batch) -> list[str]:
     offered: set[str] = set()
     used: set[str] = set()
     check_entries(game.sides, list(batch.columns()), list(game.priors))
-    with _copy_of(game) as trial, torch.enable_grad(), ranks.local():
+    with _temporary_copy(game) as trial, torch.enable_grad(), ranks.local():
         trial.train()
         rows = batch.map(lambda column: column[:ROWS])
         for name in trial.players:
@@ -46,10 +46,10 @@ def dry_run(game: Game, batch: Batch) -> list[str]:
             values = {f.name: getattr(turn, f.name) for f in fields(turn)}
             turn = _RecordingTurn(**{**values, "player": player, "used": used})
             for term_name, term in player.terms.items():
-                if _may_count(term):
+                if _can_have_weight(term):
                     for role in {*term.slope_at, *({"real"} if term.needs_sample_slope else ())} - {LATENT}:
                         side = player.side_by_role.get(role, role)
-                        _check_sample_slope(trial, f"regularizer.{name}.{term_name}", side, turn)
+                        _check_samples_independent(trial, f"regularizer.{name}.{term_name}", side, turn)
             _check_gradients(name, player, turn, draws)
             sides = [game.sides[side] for side in turn.samples]
             offered |= {entry for side in sides for entry in (*side.condition, *side.judge_condition)}
@@ -99,12 +99,12 @@ def _check_gradients(name: str, player: Player, turn: Turn, draws: Mapping[str, 
     """Raise Mistake if no loss of a player reaches one of its trainable parameters, and list them."""
     dormant = {id(p) for m in player.network.modules() if getattr(m, "dormant", False) for p in m.parameters()}
     trainable = {key: p for key, p in player.network.named_parameters() if p.requires_grad and id(p) not in dormant}
-    terms = {key: term for key, term in player.terms.items() if _may_count(term)}
+    terms = {key: term for key, term in player.terms.items() if _can_have_weight(term)}
     losses = [
         _check_scalar(f"regularizer.{name}.{key}", term(replace(turn, term_draw=draws.get(key))), term)
         for key, term in terms.items()
     ]
-    has_objective = player.objective is not None and _may_count(player)
+    has_objective = player.objective is not None and _can_have_weight(player)
     if has_objective:
         adversarial = player.adversarial_losses(turn, 1.0).values()
         losses += [_check_scalar(f"objective.{name}", loss, player.objective) for loss in adversarial]
@@ -129,12 +129,12 @@ def _check_gradients(name: str, player: Player, turn: Turn, draws: Mapping[str, 
 def _check_scalar(path: str, loss: object, component: object) -> Tensor:
     """Return the loss. Raises Mistake if it is not a scalar tensor."""
     if not isinstance(loss, Tensor) or loss.ndim:
-        location = source_location(component)
-        raise Mistake(f"{path} returns {describe_value(loss)} instead of a scalar tensor: take the mean{location}")
+        location = format_source_location(component)
+        raise Mistake(f"{path} returns {describe_type_of(loss)} instead of a scalar tensor: take the mean{location}")
     return loss
 
 
-def _check_sample_slope(game: Game, term: str, side: str, turn: Turn) -> None:
+def _check_samples_independent(game: Game, term: str, side: str, turn: Turn) -> None:
     """Raise Mistake if the logit of the first sample of a side depends on another sample."""
     sample = turn.side_sample(side)
     name = game.sides[side].judge
@@ -158,13 +158,13 @@ def _check_sample_slope(game: Game, term: str, side: str, turn: Turn) -> None:
     )
 
 
-def _may_count(term: Regularizer | Player) -> bool:
+def _can_have_weight(term: Regularizer | Player) -> bool:
     """Whether a term, or the objective of a player, can have a weight other than 0."""
     return has_schedule(term.weight) or term.weight != 0
 
 
 @contextmanager
-def _copy_of(game: Game) -> Iterator[Game]:
+def _temporary_copy(game: Game) -> Iterator[Game]:
     """The game with copies of its players and makers; streams and torch's generators are restored on exit."""
     states = {name: stream.state for name, stream in game.streams.items()}
     trial = copy.copy(game)

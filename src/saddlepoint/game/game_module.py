@@ -154,7 +154,7 @@ class GameModule(LightningModule):
         self.round(batch)
 
     def configure_optimizers(self) -> list[Optimizer]:
-        return [self.player(name).optimizer() for name in self.players]
+        return [self.player(name).build_optimizer() for name in self.players]
 
     def on_fit_start(self) -> None:
         """Raise Mistake if the game cannot be trained on several ranks, or with this precision."""
@@ -178,7 +178,7 @@ class GameModule(LightningModule):
         }
         for name, optimizer in self._optimizers.items() if self.resumed_state is not None else ():
             # the settings of the config, which may differ from those of the checkpoint
-            settings = self.player(name).optimizer().param_groups[0]
+            settings = self.player(name).build_optimizer().param_groups[0]
             for group in optimizer.param_groups:
                 group |= {key: value for key, value in settings.items() if key != "params"}
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from saddlepoint import ranks
 from saddlepoint.game.hooks import modules_with_hook
-from saddlepoint.game.sampling import network_inputs, sampling_modules
+from saddlepoint.game.sampling import draw_network_inputs, sampling_modules
 from saddlepoint.stream import Stream
 from saddlepoint.turn import Batch, Condition, batch_from_columns
 
@@ -32,7 +32,7 @@ def set_reference_latents(game: Any) -> None:
                 )
             stream = Stream(game.seed, "reference", joint=True)
             source = name if name in sampling else sampling[0]
-            layer.set_reference(network, *network_inputs(game, source, layer.reference, stream))
+            layer.set_reference(network, *draw_network_inputs(game, source, layer.reference, stream))
 
 
 def run_data_dependent_init(game: Any, batches: Iterable[Batch]) -> None:
@@ -45,7 +45,7 @@ def run_data_dependent_init(game: Any, batches: Iterable[Batch]) -> None:
         if layers := modules_with_hook(root, "data_dependent_init"):
             stream = Stream(game.seed, "start", joint=True)
             if name in sampling_modules(game)[0]:
-                inputs = network_inputs(game, name, INIT_ROWS, stream)
+                inputs = draw_network_inputs(game, name, INIT_ROWS, stream)
             else:
                 inputs = _first_reals(game, name, batches, stream)
             with ranks.local():
@@ -69,7 +69,7 @@ def _first_reals(game: Any, name: str, batches: Iterable[Batch], stream: Stream)
 
     Sides made from columns alone are preferred to sides made from latents or other networks.
     """
-    batch = _first_batch(batches)
+    batch = _join_first_batches(batches)
     draws = {key: prior.sample(len(batch), stream) for key, prior in game.priors.items()}
     sides = sorted(game.sides, key=lambda side: (bool(game.sides[side].by), len(game.dependencies[side])))
     turn = game.build_turn(batch, draws, ())
@@ -82,7 +82,7 @@ def _first_reals(game: Any, name: str, batches: Iterable[Batch], stream: Stream)
         return turn.maker_inputs(side, name)
 
 
-def _first_batch(batches: Iterable[Batch]) -> Batch:
+def _join_first_batches(batches: Iterable[Batch]) -> Batch:
     """Return the first INIT_ROWS training rows as one batch."""
     rows, columns = 0, defaultdict[str, list[Tensor]](list)
     for batch in batches:

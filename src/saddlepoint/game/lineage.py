@@ -45,7 +45,7 @@ def sampling_players_in_order(game: Any) -> list[str]:
     return list(dict.fromkeys(name for side in order for name in game.sides[side].by if name in game.players))
 
 
-def generator_of(game: Any) -> Player:
+def generator_player(game: Any) -> Player:
     """The player that makes samples last. Raises Mistake if no player makes them."""
     if not (names := sampling_players(game)):
         raise Mistake(
@@ -55,7 +55,7 @@ def generator_of(game: Any) -> Player:
     return game.player(names[0])
 
 
-def judge_of(game: Any) -> Player:
+def judge_player(game: Any) -> Player:
     """The player that judges samples. Raises Mistake if there is none, or if it needs more than `can_judge_samples`."""
     side = game.sides[game.samples]
     if side.judge is None:
@@ -110,12 +110,12 @@ def condition_draws(game: Any) -> dict[str, tuple[str, str]]:
     return {name: (draw, part_name) for name, (draw, dot, part_name) in entries.items() if dot}
 
 
-def class_condition(game: Any) -> str | None:
+def class_condition_name(game: Any) -> str | None:
     """The name of the condition that is the class, column y; None if samples have none."""
     return next((name for name, column in condition_entries(game).items() if column == "y"), None)
 
 
-def latent_parts(game: Any) -> list[str]:
+def latent_part_names(game: Any) -> list[str]:
     """The parts of the latent that samples are computed from, in the order of the prior; may be empty."""
     entries = {entry for side in upstream_sides(game).values() for entry in side.required_entries}
     return [name for name in game.priors.get(LATENT, ()) if not entries.isdisjoint({LATENT, f"{LATENT}.{name}"})]

@@ -84,7 +84,7 @@ class Player(nn.Module):
         """The regularizers by name."""
         return cast("dict[str, Regularizer]", dict(self.regularizers.items()))
 
-    def optimizer(self) -> Optimizer:
+    def build_optimizer(self) -> Optimizer:
         """Return a new optimizer for the parameters of the network, with schedules at 0 images."""
         start = {name: value_at(value, 0) for name, value in self.scheduled_settings.items()}
         return self._optimizer([p for p in self.network.parameters() if p.requires_grad], **start)

@@ -15,12 +15,12 @@ from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.average import BatchNorm
 from saddlepoint.game.hooks import modules_with_hook
 from saddlepoint.game.lineage import (
-    class_condition,
+    class_condition_name,
     condition_columns,
     condition_draws,
     condition_entries,
-    generator_of,
-    judge_of,
+    generator_player,
+    judge_player,
     sampling_players,
     sampling_players_in_order,
     upstream_sides,
@@ -45,10 +45,10 @@ def draw_condition(game: Any, n: int, stream: Stream, given: Condition = UNCONDI
         return {**given}
     needed = {name: entry for name, entry in condition_columns(game).items() if name not in given}
     columns = game.conditions.columns(needed, n, stream)
-    return {**columns, **draw_from_priors(game, n, lambda draw: stream.child(f"{LATENT}/{draw}")), **given}
+    return {**columns, **draw_random_conditions(game, n, lambda draw: stream.child(f"{LATENT}/{draw}")), **given}
 
 
-def draw_from_priors(game: Any, n: int, stream_of: Callable[[str], Stream]) -> dict[str, Tensor]:
+def draw_random_conditions(game: Any, n: int, stream_of: Callable[[str], Stream]) -> dict[str, Tensor]:
     """Return n rows of each condition that is part of a named draw, such as a mask; `stream_of(draw)` is its stream."""
     if not (parts := condition_draws(game)):
         return {}
@@ -74,7 +74,7 @@ def prepare_sampling_networks(game: Any, average: bool = True) -> tuple[dict[str
             stream = Stream(game.seed, "statistics", device=game.device, joint=True)
             with _evaluation_mode(list(networks.values())):
                 ema.reestimate_statistics(
-                    network_inputs(game, name, STATISTICS_ROWS, stream, networks) for _ in range(STATISTICS_PASSES)
+                    draw_network_inputs(game, name, STATISTICS_ROWS, stream, networks) for _ in range(STATISTICS_PASSES)
                 )
     return networks, weights
 
@@ -84,7 +84,7 @@ def sampling_modules(game: Any, average: bool = True) -> tuple[dict[str, nn.Modu
 
     The kind is "averaged", "raw", or "partly averaged" if only some of the players have an average.
     """
-    names = sampling_players(game) or [generator_of(game)]  # generator_of raises
+    names = sampling_players(game) or [generator_player(game)]  # generator_of raises
     networks, averaged = {}, set()
     for name in names:
         player = game.players[name]
@@ -126,7 +126,7 @@ def is_batch_dependent(network: nn.Module) -> bool:
     return False
 
 
-def full_batches(n: int, size: int) -> list[Tensor]:
+def full_batch_indices(n: int, size: int) -> list[Tensor]:
     """Split rows 0 to n - 1 into batches of `size`: int64 [size] each. If n < size, return one batch of n.
 
     The output of an `is_batch_dependent` discriminator depends on the batch size, so it is evaluated with full batches
@@ -147,7 +147,7 @@ def load_sampling_state(networks: Mapping[str, nn.Module], state: Mapping[str, T
     (stateful[0] if len(stateful) == 1 else nn.ModuleDict(dict(networks))).load_state_dict(dict(state))
 
 
-def network_inputs(
+def draw_network_inputs(
     game: Any, name: str, n: int, stream: Stream, networks: Mapping[str, Any] | None = None
 ) -> tuple[Any, Condition]:
     """Return the inputs of a network that makes samples when n of them are drawn: x and its condition."""
@@ -158,13 +158,13 @@ def network_inputs(
     return turn.maker_inputs(side, name)
 
 
-def class_grid(game: Any, modality: Modality, rows: int, columns: int) -> tuple[int, Condition]:
+def class_grid_labels(game: Any, modality: Modality, rows: int, columns: int) -> tuple[int, Condition]:
     """Return how many samples a picture shows, and their labels: one class per row.
 
     Up to twice as many rows as requested are used if that shows every class. There are no labels if samples are not
     conditioned on classes alone, or if a picture has no rows (points).
     """
-    name, size = class_condition(game), game.conditions.classes.get("y")
+    name, size = class_condition_name(game), game.conditions.classes.get("y")
     if name is None or size is None or game.conditions.source != "labels" or modality.draws_over_reals:
         return modality.samples_per_picture(rows, columns), {}
     rows = size if rows < size <= 2 * rows else rows
@@ -247,7 +247,7 @@ def draw_dropout_seed(game: Any, stream: Stream) -> int:
 def reals_for_judge(game: Any, batch: Batch, stream: Stream) -> Sample:
     """Return the reals of a batch, ready to be judged. Networks are used in their current mode."""
     draws = {name: prior.sample(len(batch), stream.child(f"{LATENT}/{name}")) for name, prior in game.priors.items()}
-    judge = judge_of(game)
+    judge = judge_player(game)
     sides = [term.sides["real"] for term in judge.adversarial_terms if "real" in term.sides]
     return game.build_turn(batch, draws, ()).side_sample(sides[0] if sides else judge.side_by_role.get("real", "real"))
 
@@ -283,7 +283,7 @@ def _evaluation_mode(
     """Evaluation mode, restored on exit. If `seed` is given, dropout is active and drawn from it, on `device`."""
     modules = [module for network in networks for module in network.modules()]
     seeded = nullcontext() if seed is None else preserve_random_state(device, seed)
-    with in_mode(*networks), _batch_statistics(modules if batch_norm == "batch" else []), seeded:
+    with in_mode(*networks), _use_batch_statistics(modules if batch_norm == "batch" else []), seeded:
         for module in modules if seed is not None else ():
             if isinstance(module, DROPOUT):
                 module.training = True
@@ -291,7 +291,7 @@ def _evaluation_mode(
 
 
 @contextmanager
-def _batch_statistics(modules: list[nn.Module]) -> Iterator[None]:
+def _use_batch_statistics(modules: list[nn.Module]) -> Iterator[None]:
     """Remove running statistics, so that batch norm uses those of the batch; they are restored on exit."""
     layers = [m for m in modules if isinstance(m, BatchNorm)]
     statistics = [(layer.running_mean, layer.running_var) for layer in layers]

@@ -86,16 +86,16 @@ def check_sides(sides: Mapping[str, Side], players: Collection[str], makers: Col
     for name, side in sides.items():
         for maker in side.by:
             if maker not in players and maker not in makers:
-                raise Mistake(f"game.sides.{name}.by={maker}: {_unknown_name(maker, [*players, *makers])}")
+                raise Mistake(f"game.sides.{name}.by={maker}: {_unknown_name_message(maker, [*players, *makers])}")
         if side.judge is not None and side.judge not in players:
-            raise Mistake(f"game.sides.{name}.judge={side.judge}: {_unknown_name(side.judge, players)}")
+            raise Mistake(f"game.sides.{name}.judge={side.judge}: {_unknown_name_message(side.judge, players)}")
         if not side.by and side.of == LATENT:
             raise Mistake(f"game.sides.{name} starts from the latent and is unchanged: set by: <player>, or of: x")
     for name in sides:
         _check_no_circle(sides, name, ())
 
 
-def _unknown_name(name: str, known: Collection[str]) -> str:
+def _unknown_name_message(name: str, known: Collection[str]) -> str:
     return f"there is no such player or maker.{did_you_mean(name, known)} There are: {', '.join(known)}"
 
 

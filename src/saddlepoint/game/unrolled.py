@@ -62,10 +62,10 @@ class Unrolled(Game):
         turn = replace(turn, slope_at=turn.slope_at | sides_with_due_slope(self, [self.unrolled]))
         weights: dict[str, Tensor] = {name: p for name, p in network.named_parameters() if p.requires_grad}
         for _ in range(self.steps):
-            weights = self._step_weights(turn, network, weights)
+            weights = self._weights_after_step(turn, network, weights)
         return self._with_weights(turn, network, weights)
 
-    def _step_weights(self, turn: Turn, network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _weights_after_step(self, turn: Turn, network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the weights after one gradient step, as a function of the previous weights and of the fakes."""
         player = self.player(self.unrolled)
         number = self.rounds // player.every

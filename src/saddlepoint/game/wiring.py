@@ -28,7 +28,7 @@ def check_wiring(game: Any) -> None:
     _check_names(game)
     check_sides(game.sides, list(game.players), list(game.makers))
     if game.samples not in game.sides:
-        raise Mistake(f"game.samples={game.samples}: {_unknown_side(game, game.samples)}")
+        raise Mistake(f"game.samples={game.samples}: {_unknown_side_message(game, game.samples)}")
     _check_order(game)
     for name, player in game.players.items():
         if player.objective is not None and not any(term.sides for term in player.adversarial_terms):
@@ -37,11 +37,11 @@ def check_wiring(game: Any) -> None:
             raise Mistake(f"{name} has no loss: it has neither an objective nor a regularizer")
         for role, side in player.side_by_role.items():
             if side not in game.sides:
-                raise Mistake(f"{name}: sees {role}={side}: {_unknown_side(game, side)}")
+                raise Mistake(f"{name}: sees {role}={side}: {_unknown_side_message(game, side)}")
         for term in player.adversarial_terms if player.objective is not None else ():
             for role, side in term.sides.items():
                 if side not in game.sides:
-                    raise Mistake(f"{name}: its objective uses {role}={side}: {_unknown_side(game, side)}")
+                    raise Mistake(f"{name}: its objective uses {role}={side}: {_unknown_side_message(game, side)}")
                 if game.sides[side].judge is None:
                     raise Mistake(f"{name}: its objective uses side {side}, which has no judge: give it one")
     _check_accumulate(game)
@@ -59,7 +59,7 @@ def _check_labels(game: Any) -> None:
                 )
 
 
-def _unknown_side(game: Any, name: str) -> str:
+def _unknown_side_message(game: Any, name: str) -> str:
     return (
         f"there is no such side.{did_you_mean(name, game.sides)} There are: {', '.join(game.sides)}; "
         "choose with sees={real: ..., fake: ...}"

@@ -28,7 +28,7 @@ class Job:
     label: str  # what distinguishes it from other jobs: "objective=hinge seed=1"
     command: list[str]
     folder: Path  # the run folder
-    log: Path  # output of the process
+    log_file: Path  # output of the process
     images: int  # length of the run
     state: str = WAITING
     exit_code: int | None = None
@@ -71,7 +71,9 @@ class Job:
     @property
     def last_message(self) -> str:
         """The reason, or the signal that killed it and the last line that it printed."""
-        last_line = next((line.strip() for line in reversed(_last_lines(self.log, self.log_start)) if line.strip()), "")
+        last_line = next(
+            (line.strip() for line in reversed(_last_lines(self.log_file, self.log_start)) if line.strip()), ""
+        )
         return self.reason or ": ".join(filter(None, (self._killed_by, last_line))) or "it printed nothing"
 
     @property
@@ -87,7 +89,7 @@ class Job:
 
         The lock ends with the job; if this process is killed, it ends with the job's process.
         """
-        log = claim_log(self.log)
+        log = claim_log(self.log_file)
         if log is None or self.run.in_use:
             if log is not None:
                 log.close()

@@ -27,7 +27,7 @@ class Task(Protocol):
         """Make progress. Return whether the task has ended."""
         ...
 
-    def stop(self) -> None:
+    def request_stop(self) -> None:
         """Ask the task to end; `poll` returns whether it has. A second call makes it end at once."""
 
 
@@ -50,7 +50,7 @@ class JobProcess:
         self.job.mark_ended(code, stopped=self._deadline is not None)
         return True
 
-    def stop(self, timeout: float | None = None) -> None:
+    def request_stop(self, timeout: float | None = None) -> None:
         """Ask the process to end within `timeout` seconds, by default `STOP_TIMEOUT`."""
         if self._process.poll() is None:
             self._process.terminate()  # SIGINT is ignored by processes that a shell started in the background
@@ -113,7 +113,7 @@ def run_pool(
 def _stop_all(tasks: list[Task]) -> None:
     """Ask all tasks to end and wait for them; a second interrupt makes them end at once."""
     for task in tasks:
-        task.stop()
+        task.request_stop()
     while tasks:
         try:
             if tasks[0].poll():
@@ -122,7 +122,7 @@ def _stop_all(tasks: list[Task]) -> None:
                 time.sleep(0.02)
         except KeyboardInterrupt:
             for task in tasks:
-                task.stop()
+                task.request_stop()
 
 
 @contextmanager

@@ -70,15 +70,15 @@ class Submitit:
     def _submit_jobs(self, jobs: Sequence[Job]) -> list[Any]:
         import submitit
 
-        folder = Path(self.folder) if self.folder else jobs[0].log.parents[1] / ".submitit"
+        folder = Path(self.folder) if self.folder else jobs[0].log_file.parents[1] / ".submitit"
         try:
             executor = submitit.AutoExecutor(folder, cluster=self.cluster)
             executor.update_parameters(**self.parameters, **self.slurm)
             for job in jobs:
                 job.write_config()
-                job.log_start = job.log.stat().st_size if job.log.exists() else 0
+                job.log_start = job.log_file.stat().st_size if job.log_file.exists() else 0
             with executor.batch():
-                return [executor.submit(run_job, job.command, str(job.log), self.threads) for job in jobs]
+                return [executor.submit(run_job, job.command, str(job.log_file), self.threads) for job in jobs]
         except (RuntimeError, ValueError, OSError) as error:  # no SLURM, or an error of sbatch
             raise Mistake(f"launcher=submitit: {first_line(error)}") from None
 
@@ -100,7 +100,7 @@ def _update_job(job: Job, handle: Any) -> None:
     if handle.done():
         failure = handle.exception()  # a failure of submitit or the cluster; a job's own is in its exit code
         if failure is not None:
-            with job.log.open("ab") as log:
+            with job.log_file.open("ab") as log:
                 log.write(f"\n{first_line(failure)}\n".encode())
         code = 1 if failure is not None else handle.result()
         job.mark_trained_elsewhere() if code == ALREADY_TRAINED else job.mark_ended(code)

@@ -10,7 +10,7 @@ from torch import Tensor
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.data_like import DataLike, SplitLike
 from saddlepoint.extractor.extractor import Features
-from saddlepoint.extractor.training import Network, Recipe, default_recipe, restore_network, train_classifier
+from saddlepoint.extractor.training import Network, Recipe, default_recipe, network_from_state, train_classifier
 from saddlepoint.metric.metric import Metric, Result
 from saddlepoint.modality import modality_of
 from saddlepoint.pixel import to_float
@@ -117,7 +117,7 @@ class ClassifierMetric(LabelledMetric):
     def build_network(self, state: dict[str, Tensor]) -> Network:
         """Return the classifier with these weights, in evaluation mode."""
         shape = self._shape[0], self._shape[1], self._shape[2]
-        return restore_network(shape, self._classes, self.recipe.dim, self.recipe.wide, state).eval()
+        return network_from_state(shape, self._classes, self.recipe.dim, self.recipe.wide, state).eval()
 
     @torch.no_grad()
     def count_correct(self, network: Network, x: Tensor, y: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ def frequent_classes(count: Tensor, n_fake: int, least: int = MIN_SAMPLES) -> Te
     return ((count >= least) & (expected >= least)).nonzero().flatten()
 
 
-def equal_class_size(
+def choose_equal_classes(
     count: Tensor, n_fake: int, share: float, least: int = MIN_SAMPLES, most: int | None = None
 ) -> tuple[Tensor, int]:
     """Return the classes to measure, int64 [K'], and n, the number of samples of each class on either side.
@@ -161,7 +161,7 @@ class PerClassMetric(FeatureMetric):
         """Return classes [K'], n reals of each [K', n, d], null draws [R, K'], and the reals of all classes [K]."""
         x, label = self.all_rows("real"), self.all_rows("real_label")
         count = label.bincount()
-        classes, n = equal_class_size(count, n_fake, self.share, self.least, self.n_per_class)
+        classes, n = choose_equal_classes(count, n_fake, self.share, self.least, self.n_per_class)
         rows = draw_rows_per_class(label, classes, n, Stream(self.seed, "class/real").generator)
         real = torch.stack([x[row] for row in rows]) if rows else x.new_empty(0, 0, x.shape[1])
         stream = Stream(self.seed, "class/null").generator

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saddlepoint.error import Mistake, describe_value
+from saddlepoint.error import Mistake, describe_type_of
 from saddlepoint.modality.audio import Audio
 from saddlepoint.modality.image import Image
 from saddlepoint.modality.modality import Modality
@@ -51,9 +51,9 @@ def infer_modality(x: Tensor) -> Modality:
     }
     if (x.dtype, x.ndim) not in constructors:
         raise Mistake(
-            f"samples are {describe_value(x)}, {x.dtype}, but stored samples are uint8 or uint16 images [n, C, H, W], "
-            "float32 points [n, D], int16 or float32 audio [n, C, L], or int64 tokens [n, T]: convert them, or set a "
-            "modality"
+            f"samples are {describe_type_of(x)}, {x.dtype}, but stored samples are uint8 or uint16 images "
+            "[n, C, H, W], float32 points [n, D], int16 or float32 audio [n, C, L], or int64 tokens [n, T]: convert "
+            "them, or set a modality"
         )
     return constructors[x.dtype, x.ndim]()
 

@@ -114,7 +114,7 @@ class Image(Modality):
             array = image[0].numpy() if len(image) == 1 else image.permute(1, 2, 0).numpy()
             yield f"{number:0{digits}d}.png", png_bytes(Image.fromarray(np.ascontiguousarray(array)))
 
-    def information_loss(self, suffix: str) -> str | None:
+    def describe_information_loss(self, suffix: str) -> str | None:
         if self.bits == 16 and suffix == ".png":
             return f"a picture.png shows 8 of 16 bits; {NPZ_FILE} holds all"
         return None

@@ -128,7 +128,7 @@ class Modality:
         if suffix not in self.suffixes:
             raise Mistake(self._no_folder_message() if suffix == FOLDER else self.format_destinations())
 
-    def information_loss(self, suffix: str) -> str | None:
+    def describe_information_loss(self, suffix: str) -> str | None:
         """Return what a file with this suffix loses, as text, or None if it keeps everything."""
         return None
 

@@ -103,7 +103,7 @@ class Tokens(Modality):
             return "".join(f"{line}\n" for line in self.to_text(x)).encode()
         return super().file_content(x, suffix, columns, labels)
 
-    def information_loss(self, suffix: str) -> str | None:
+    def describe_information_loss(self, suffix: str) -> str | None:
         if suffix == ".txt" and PADDING in self.vocabulary:
             return f"text does not show empty symbols before other symbols; {NPZ_FILE} keeps them"
         return None

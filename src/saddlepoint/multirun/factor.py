@@ -103,13 +103,13 @@ def parse_many(many: Mapping[Any, Any]) -> list[Factor]:
     for name, levels in many.items():
         if isinstance(levels, Mapping) and all(isinstance(overrides, list) for overrides in levels.values()):
             bundles = tuple(
-                Level(level_name(level), tuple(allow_list.overrides_from_file(overrides, f"many.{name}")))
+                Level(level_name(level), tuple(allow_list.check_file_overrides(overrides, f"many.{name}")))
                 for level, overrides in levels.items()
             )
             factors.append(Factor(str(name), bundles, has_bundles=True))
         elif isinstance(levels, list) and levels:
             values = [format_level(value) for value in levels]
-            allow_list.overrides_from_file([name], "many")
+            allow_list.check_file_overrides([name], "many")
             factors.append(Factor(str(name), tuple(Level(value, (f"{name}={value}",)) for value in values)))
         else:
             raise Mistake(f"many.{name} must be a list of values, or name: {{level: [overrides]}}")

@@ -17,7 +17,7 @@ from saddlepoint.config import config_file
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
 from saddlepoint.config.config_file import training_command, write_config
-from saddlepoint.config.identity import identity
+from saddlepoint.config.identity import compute_identity
 from saddlepoint.config.instantiate import instantiate
 from saddlepoint.config.path import resolve_paths
 from saddlepoint.error import Mistake
@@ -86,11 +86,11 @@ def _build_config(
     except Mistake as mistake:
         raise Mistake(f"{label}: {mistake}") from None
     bundles = {factor.name: level.name for factor, level in chosen.items() if factor.has_bundles}
-    make_single_run(config, bundles, group, [f"{factor.name}={level.name}" for factor, level in chosen.items()])
+    narrow_to_single_run(config, bundles, group, [f"{factor.name}={level.name}" for factor, level in chosen.items()])
     return config
 
 
-def make_single_run(
+def narrow_to_single_run(
     config: DictConfig, bundles: Mapping[str, Any] | None = None, group: str | None = None, tags: Sequence[str] = ()
 ) -> None:
     """Change a config in place into that of one run, which a process of its own trains.
@@ -121,7 +121,7 @@ def train_all(configs: Sequence[tuple[str, DictConfig]], console: Console) -> li
         destination.check_output_folder(outputs, "outputs")
     launcher = instantiate(configs[0][1].launcher, "launcher")
     data_descriptions: dict[str, Any] = {}
-    jobs = [build_job(label, config, data_descriptions) for label, config in configs]
+    jobs = [build_job_and_write_config(label, config, data_descriptions) for label, config in configs]
     table = RunTable(jobs, console, getattr(launcher, "processes", 1))
     try:
         with table:
@@ -138,14 +138,14 @@ def _wait_for_other_process(job: Job, config: DictConfig, watch: Callable[[], No
     """If another process trains the run, wait until it ends; the job's exit code is 0 if it has finished the run."""
     if job.state != TRAINED_ELSEWHERE:
         return
-    while job.run.in_use or (log := claim_log(job.log)) is None:
+    while job.run.in_use or (log := claim_log(job.log_file)) is None:
         watch()
         time.sleep(POLL_SECONDS)
     release_log(log)
     job.exit_code = 0 if has_ended_with(job.run, config, "finished") else 1
 
 
-def build_job(label: str, config: DictConfig, data_descriptions: dict[str, Any] | None = None) -> Job:
+def build_job_and_write_config(label: str, config: DictConfig, data_descriptions: dict[str, Any] | None = None) -> Job:
     """Return the job of a config.  Its config file and its log are next to the run's folder.
 
     The config is written now, so that runs that never start are known to have been planned. It is written again when
@@ -178,4 +178,4 @@ def has_ended_with(run: Run, config: DictConfig, status: str) -> bool:
         return False
     recorded = config_file.load_config(run.config)
     resolve_paths(recorded)
-    return recorded.images == config.images and identity(recorded) == identity(config)
+    return recorded.images == config.images and compute_identity(recorded) == compute_identity(config)

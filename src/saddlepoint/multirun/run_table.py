@@ -35,7 +35,7 @@ class RunTable(LiveTable):
                 finished = ", which has finished it" if job.exit_code == 0 else ""
                 self.log(f"{job.state}: {job.label}: {job.last_message}{finished}")
             elif job.state in (FAILED, STOPPED):
-                output = f"\n  its output: {job.log}" if job.log.exists() else ""
+                output = f"\n  its output: {job.log_file}" if job.log_file.exists() else ""
                 self.log(f"{job.state}: {job.label}: {job.last_message}{output}")
         unfinished = (job.state in (FAILED, STOPPED, WAITING) and not job.reason for job in self.jobs)
         if any(unfinished) or any(job.state == TRAINED_ELSEWHERE and job.exit_code != 0 for job in self.jobs):
@@ -64,7 +64,7 @@ class RunTable(LiveTable):
             return [job.label, job.location or job.state, f"{images:,} of {job.images:,}", f"{rate:,.0f}", left, ""]
         if job.state in (FAILED, TRAINED_ELSEWHERE):
             return [f"{job.label}\n{job.last_message[:200]}", job.state, "", "", "", ""]
-        return [job.label, job.state, f"{job.images:,}", f"{rate:,.0f}", "", " ".join(first_score(job)).strip()]
+        return [job.label, job.state, f"{job.images:,}", f"{rate:,.0f}", "", " ".join(format_first_score(job)).strip()]
 
     def start_message(self) -> str:
         done = sum(job.state == DONE_BEFORE for job in self.jobs)
@@ -86,8 +86,8 @@ class RunTable(LiveTable):
         progress = f"[{self.n_ended}/{len(self.jobs)}{left}]"
         if job.state == TRAINED_ELSEWHERE:
             return f"{job.state} {job.label}: {job.last_message}  {progress}"
-        score = " ".join(first_score(job)).strip()
-        result = score if job.state == FINISHED else f"{job.last_message} ({job.log})"
+        score = " ".join(format_first_score(job)).strip()
+        result = score if job.state == FINISHED else f"{job.last_message} ({job.log_file})"
         return f"{job.state:<9} {job.label}, {format_clock(job.seconds)}: {result}  {progress}"
 
     @property
@@ -103,7 +103,7 @@ class RunTable(LiveTable):
         return seconds_left(durations, running, len(self.jobs) - self.n_ended - len(running), self.processes)
 
 
-def first_score(job: Job) -> tuple[str, str]:
+def format_first_score(job: Job) -> tuple[str, str]:
     """Return the name and the value of a finished run's first score; ("", "") if it has none."""
     final: dict[str, Any] = job.run.summary.get("final") or {}
     return next(((name, f"{score['value']:.4g}") for name, score in final.items()), ("", ""))

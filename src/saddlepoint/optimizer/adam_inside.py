@@ -45,11 +45,11 @@ class AdamInside(Optimizer):
             parameters = [p for p in group["params"] if p.grad is not None]
             if parameters:
                 _adam_step(
-                    parameters, [self._next_state(p) for p in parameters], group["lr"], group["betas"], group["eps"]
+                    parameters, [self._advance_state(p) for p in parameters], group["lr"], group["betas"], group["eps"]
                 )
         return loss
 
-    def _next_state(self, parameter: Tensor) -> dict[str, Any]:
+    def _advance_state(self, parameter: Tensor) -> dict[str, Any]:
         """Return the state of one parameter, with its step count increased."""
         state = self.state[parameter]
         if not state:

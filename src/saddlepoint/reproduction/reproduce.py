@@ -18,8 +18,8 @@ from saddlepoint.config import allow_list, catalogue
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake, did_you_mean
-from saddlepoint.experiment.resume import NEUTRAL_DATA_KEYS, NEUTRAL_KEYS, mismatches
-from saddlepoint.multirun.multirun import folder_of_config, make_single_run, train_all
+from saddlepoint.experiment.resume import NEUTRAL_DATA_KEYS, NEUTRAL_KEYS, find_run_mismatches
+from saddlepoint.multirun.multirun import folder_of_config, narrow_to_single_run, train_all
 from saddlepoint.reproduction import certificate
 from saddlepoint.reproduction.baseline import Baseline, planned_runs
 from saddlepoint.reproduction.verdict import (
@@ -27,12 +27,12 @@ from saddlepoint.reproduction.verdict import (
     HeadlineVerdict,
     RunOutcome,
     judge_headline,
+    load_run_outcome,
     overall_verdict,
-    run_outcome,
 )
 from saddlepoint.run import destination, provenance
 from saddlepoint.run.folder import Run
-from saddlepoint.run.repository import COMMITTED, OUTSIDE, GitStatus, git_status, is_clean
+from saddlepoint.run.repository import COMMITTED, OUTSIDE, GitStatus, file_git_status, is_clean
 
 FINAL_STATUSES = ("finished", "diverged", "stopped")  # a run that ended like this is not started again
 NO_CERTIFICATE = "not a certificate: dirty tree"
@@ -63,17 +63,17 @@ def reproduce(
     """Train the missing runs, and write verdict and certificate. Raises Mistake for what cannot be certified."""
     started = provenance.timestamp()
     _check_overrides(overrides, baseline)
-    code, file = code_state(), git_status(baseline.path)
+    code, file = code_state(), file_git_status(baseline.path)
     remarks = _certificate_remarks(code, file, baseline, settings.allow_dirty)
     certified = NO_CERTIFICATE not in remarks
     folder = Path(settings.outputs) / "reproduce" / f"{baseline.name}-{baseline.tier}"
     folder = destination.check_output_folder(folder, "outputs")
-    configs = run_configs(baseline, overrides, folder, config_dir)
+    configs = compose_run_configs(baseline, overrides, folder, config_dir)
     log(f"{baseline.name}, {baseline.tier}: {len(configs)} runs, {baseline.hours:g} h each expected. {baseline.claim}")
-    reusable = _find_reusable(configs, code, settings.retrain, not certified, log)
+    reusable = _find_reusable_or_move_aside(configs, code, settings.retrain, not certified, log)
     if missing := {key: config for key, config in configs.items() if key not in reusable}:
         train_all([(_format_run_key(key), config) for key, config in missing.items()], console)
-    outcomes = [run_outcome(*key, Run(folder_of_config(c)), key in reusable) for key, c in configs.items()]
+    outcomes = [load_run_outcome(*key, Run(folder_of_config(c)), key in reusable) for key, c in configs.items()]
     if certified:
         _check_code_unchanged(outcomes, code)
     if all(run.status == MISSING for run in outcomes):
@@ -89,7 +89,7 @@ def reproduce(
 def code_state() -> dict[str, Any]:
     """Return the commit of the checkout and whether it is dirty, and the version of the package."""
     is_checkout = (provenance.CHECKOUT / "pyproject.toml").exists()
-    git = provenance.current_commit(provenance.CHECKOUT) if is_checkout else None
+    git = provenance.commit_state(provenance.CHECKOUT) if is_checkout else None
     git = git or {"commit": None, "dirty": is_checkout}  # without git the state of a checkout is unknown: dirty
     return {**git, "version": importlib.metadata.version("saddlepoint")}
 
@@ -147,7 +147,7 @@ def _check_code_unchanged(outcomes: Sequence[RunOutcome], code: Mapping[str, Any
             )
 
 
-def run_configs(
+def compose_run_configs(
     baseline: Baseline, overrides: Sequence[str], folder: Path, config_dir: str | None = None
 ) -> dict[RunKey, DictConfig]:
     """Return the config of each listed run, by arm and seed; their run folders are in `folder`. Raises Mistake."""
@@ -163,17 +163,17 @@ def _compose_arm(
     baseline: Baseline, arm: str, overrides: Sequence[str], folder: Path, config_dir: str | None
 ) -> DictConfig:
     try:
-        from_file = allow_list.overrides_from_file([*baseline.overrides, *baseline.arms[arm]], str(baseline.path))
+        from_file = allow_list.check_file_overrides([*baseline.overrides, *baseline.arms[arm]], str(baseline.path))
         config = compose([*from_file, *overrides], config_dir)
         check(config)
     except Mistake as mistake:
         raise Mistake(f"baseline {baseline.name}, arm {arm}: {mistake}") from None
     config.outputs = str(folder)
-    make_single_run(config)
+    narrow_to_single_run(config)
     return config
 
 
-def _find_reusable(
+def _find_reusable_or_move_aside(
     configs: Mapping[RunKey, DictConfig], code: Mapping[str, Any], retrain: bool, rehearsal: bool, log: Log
 ) -> set[RunKey]:
     """Return the keys of the runs that exist and have ended; an interrupted run is resumed.
@@ -186,7 +186,7 @@ def _find_reusable(
         run = Run(folder_of_config(config))
         if not run.config.exists():
             continue
-        problems = mismatches(run, config, code)
+        problems = find_run_mismatches(run, config, code)
         if rehearsal:
             problems = [problem for problem in problems if not problem.startswith("it was trained")]
         if problems and not retrain:

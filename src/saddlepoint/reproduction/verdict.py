@@ -52,7 +52,7 @@ class HeadlineVerdict:
     equivalence: EquivalenceResult | None  # None if runs are missing
 
 
-def run_outcome(arm: str, seed: int, run: Run, reused: bool) -> RunOutcome:
+def load_run_outcome(arm: str, seed: int, run: Run, reused: bool) -> RunOutcome:
     """Return the outcome recorded in a run folder."""
     summary = run.summary
     scores = {key: Score.from_dict(plain) for key, plain in (summary.get("final") or {}).items()}

@@ -57,7 +57,7 @@ def save_torch_file(content: dict[str, Any], path: Path, previous: Path | None =
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic.write_atomic(path, write, previous)
     except (OSError, RuntimeError) as error:  # torch may report a full disk as a RuntimeError of its zip writer
-        raise _write_error(content, path, error) from None
+        raise _checkpoint_write_error(content, path, error) from None
 
 
 def load_torch_file(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
@@ -130,7 +130,7 @@ def rename_broken_checkpoint(resumed_from: Path, log: Callable[[str], None]) -> 
         log(f"{last} is kept as broken.ckpt")
 
 
-def _write_error(content: dict[str, Any], path: Path, error: OSError | RuntimeError) -> Mistake:
+def _checkpoint_write_error(content: dict[str, Any], path: Path, error: OSError | RuntimeError) -> Mistake:
     needed = _torch_file_size(content)
     number = error.errno if isinstance(error, OSError) else None
     if isinstance(error, RuntimeError) and (free := free_bytes(path.parent)) is not None and needed > free:

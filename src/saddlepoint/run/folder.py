@@ -139,7 +139,7 @@ class Run:
         objects = [row for line in lines if isinstance(row := parse_json(line), dict)]
         return objects, len(lines) - len(objects)
 
-    def rewind(self, images: int) -> None:
+    def discard_after(self, images: int) -> None:
         """Delete the events after `images` and the final scores from metrics.jsonl, and later snapshots.
 
         The resumed training writes all of them again.

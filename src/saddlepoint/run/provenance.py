@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from saddlepoint.redaction import redact
-from saddlepoint.run.repository import current_commit
+from saddlepoint.run.repository import commit_state
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 PACKAGES = ("saddlepoint", "torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "torchmetrics",
@@ -28,7 +28,7 @@ def provenance(data: dict[str, Any], seed: int, code: dict[str, Any] | None = No
         "started": timestamp(),
         "argv": redact(sys.argv),
         "seed": seed,
-        "git": current_commit(CHECKOUT) if (CHECKOUT / "pyproject.toml").exists() else None,  # none in a wheel
+        "git": commit_state(CHECKOUT) if (CHECKOUT / "pyproject.toml").exists() else None,  # none in a wheel
         "python": platform.python_version(),
         "packages": {name: package_version(name) for name in PACKAGES},
         "hardware": hardware(),

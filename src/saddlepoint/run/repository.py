@@ -23,7 +23,7 @@ class GitStatus:
     date: str | None = None  # of that commit, ISO 8601
 
 
-def git_status(path: Path) -> GitStatus:
+def file_git_status(path: Path) -> GitStatus:
     """Compare the file `path` with the last commit of its repository."""
     path = path.resolve()
     content = path.read_bytes()
@@ -43,7 +43,7 @@ def is_clean(folder: Path) -> bool:
     return not _git_output(folder.resolve(), "status", "--porcelain", "--untracked-files=all", "--", ".")
 
 
-def current_commit(folder: Path) -> dict[str, Any] | None:
+def commit_state(folder: Path) -> dict[str, Any] | None:
     """Return the current git commit of `folder`, and whether files differ from it; None outside a repository."""
     head, status = _git_output(folder, "rev-parse", "HEAD"), _git_output(folder, "status", "--porcelain")
     return None if head is None or status is None else {"commit": head.decode().strip(), "dirty": bool(status.strip())}

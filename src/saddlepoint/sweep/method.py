@@ -120,13 +120,13 @@ def _dry_run(kind: str, method: Method, build: Callable[[Mapping[str, int]], Any
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                _run_trials(optuna.create_study(**{kind: optuna_object}))
+                _run_dummy_trials(optuna.create_study(**{kind: optuna_object}))
         except Exception as error:  # any exception of Optuna's code
             message = " ".join(str(error).split()) or type(error).__name__
             raise Mistake(f"{kind} {method.name} fails with {dict(method.settings)}: {message}") from None
 
 
-def _run_trials(study: optuna.Study) -> None:
+def _run_dummy_trials(study: optuna.Study) -> None:
     """Run enough trials for a sampler to fit its model and for a pruner to compare."""
     for number in range(DRY_RUN_TRIALS):
         trial = study.ask()

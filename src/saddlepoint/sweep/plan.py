@@ -122,7 +122,7 @@ class Plan:
         }
 
 
-def first_changed_setting(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+def describe_first_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Return the first difference of two `defining_settings`, "seeds: [0] there, [0, 1] here"; "" if there is none."""
     for key in {**new, **old}:
         new_value, old_value = new.get(key, MISSING_TEXT), old.get(key, MISSING_TEXT)

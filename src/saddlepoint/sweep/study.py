@@ -30,7 +30,7 @@ from saddlepoint.config.catalogue import rename_override
 from saddlepoint.error import Mistake
 from saddlepoint.run.folder import unwritable_error
 from saddlepoint.sweep.method import build_sampler
-from saddlepoint.sweep.plan import Plan, first_changed_setting
+from saddlepoint.sweep.plan import Plan, describe_first_change
 
 FILES = {"sqlite": "study.db", "journal": "journal.log"}
 LOCK_TIMEOUT = 60.0  # seconds to wait for another process's write
@@ -98,7 +98,7 @@ class Study:
             )
         with self._study_lock(OPEN_ERRORS):
             self.optuna_study = self._open_or_create(pruner)
-            self._check_same_search()
+            self._record_or_check_search()
             self.optuna_study.get_trials(deepcopy=False)  # a damaged row raises an error here
 
     def _open_or_create(self, pruner: BasePruner) -> optuna.Study:
@@ -116,7 +116,7 @@ class Study:
             load_if_exists=True,
         )
 
-    def _check_same_search(self) -> None:
+    def _record_or_check_search(self) -> None:
         """Record the settings of a new study.  Raises Mistake if an existing study has others, or none."""
         stored = self.optuna_study.user_attrs.get(SETTINGS)
         if stored is None:
@@ -125,7 +125,7 @@ class Study:
             self.optuna_study.set_user_attr(SETTINGS, self.plan.defining_settings)
             return
         stored = {**stored, "words": [rename_override(override) for override in stored.get("words", ())]}
-        if change := first_changed_setting(stored, self.plan.defining_settings):
+        if change := describe_first_change(stored, self.plan.defining_settings):
             raise Mistake(f"{self.path} holds another search: {change}.\nGive this search another name=...")
 
     def claim_trial(self) -> ClaimedTrial | None:

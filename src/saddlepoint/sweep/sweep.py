@@ -72,7 +72,7 @@ def check_space(plan: Plan, config_dir: str | None = None) -> DictConfig:
     """
     base = trial_config(plan, {}, config_dir)
     _check_is_measured(plan.metric.name, base)
-    measurement = _measurement_keys(base)
+    measurement = _measurement_settings(base)
     for dimension in plan.space:
         for value in dimension.test_values:
             try:
@@ -80,7 +80,7 @@ def check_space(plan: Plan, config_dir: str | None = None) -> DictConfig:
                 build_game(check(config))
             except Mistake as mistake:
                 raise Mistake(f"space.{dimension.key}, {value}: {mistake}") from None
-            if _measurement_keys(config) != measurement:
+            if _measurement_settings(config) != measurement:
                 raise Mistake(
                     f"space.{dimension.key}, {value}: this changes how trials are scored, so their scores could not be "
                     "compared"
@@ -99,7 +99,7 @@ def _check_is_measured(name: str, config: DictConfig) -> None:
         )
 
 
-def _measurement_keys(config: DictConfig) -> Any:
+def _measurement_settings(config: DictConfig) -> Any:
     """Return the values that define how a trial is measured, including its reals."""
     data: Any = OmegaConf.to_container(config.data, resolve=True)
     return [

@@ -48,7 +48,7 @@ def load_plan(config: DictConfig, overrides: Sequence[str] = (), config_dir: Pat
     if not isinstance(file_overrides, list) or not all(isinstance(override, str) for override in file_overrides):
         raise Mistake(f"{location}: words must be a list of overrides, [experiment=..., images=20_000]")
     file_overrides = _check_overrides(file_overrides, space, f"{location}: words: ")
-    file_overrides = allow_list.overrides_from_file(file_overrides, location)
+    file_overrides = allow_list.check_file_overrides(file_overrides, location)
     all_overrides = [*file_overrides, *_check_overrides(map(str, overrides), space)]
     machine_overrides = [override for override in all_overrides if _is_machine_override(override)]
     sampler = parse_method("sampler", content.get("sampler", "tpe"))
@@ -92,7 +92,7 @@ def _parse_dimension(key: str, node: Any) -> Dimension:
     if isinstance(node, Mapping) and {"low", "high"} & set(node):
         return _parse_range(key, node, location)
     if isinstance(node, Mapping) and node and all(isinstance(overrides, list) for overrides in node.values()):
-        levels = {level_name(level): tuple(allow_list.overrides_from_file(overrides, location))
+        levels = {level_name(level): tuple(allow_list.check_file_overrides(overrides, location))
                   for level, overrides in node.items()}  # fmt: skip
         for override in (override for overrides in levels.values() for override in overrides):
             if reason := NOT_SEARCHABLE.get(_top_level_key(override)):

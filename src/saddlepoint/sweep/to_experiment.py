@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from saddlepoint.config import catalogue
 from saddlepoint.config.compose import compose
 from saddlepoint.config.defaults_list import merge_choices
-from saddlepoint.config.identity import CODE_KEY, identity_differences
+from saddlepoint.config.identity import CODE_KEY, describe_identity_differences
 from saddlepoint.config.override import parse_overrides, split_overrides
 from saddlepoint.config.training_keys import NO_VALUE, NON_TRAINING_KEYS, nested_difference
 from saddlepoint.error import Mistake
@@ -46,7 +46,9 @@ def write_experiment(
     comment = "".join(f"# {line}".rstrip() + "\n" for line in header)
     write_file(path, f"# @package _global_\n{comment}{OmegaConf.to_yaml(OmegaConf.create(body))}")
     # an experiment with user-defined components composes only inside their config folder
-    if config_dir is None and (changes := identity_differences(config, compose([f"experiment={name}"], folder))):
+    if config_dir is None and (
+        changes := describe_identity_differences(config, compose([f"experiment={name}"], folder))
+    ):
         path.unlink()
         raise Mistake(
             f"the winner cannot be written as an experiment: {changes[0]}; its config is config.yaml in its run folder"

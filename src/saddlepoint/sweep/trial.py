@@ -12,7 +12,7 @@ from saddlepoint.error import Mistake
 from saddlepoint.launcher.job import DONE_BEFORE, FINISHED, TRAINED_ELSEWHERE, WAITING
 from saddlepoint.launcher.local import Local
 from saddlepoint.launcher.pool import JobProcess
-from saddlepoint.multirun.multirun import build_job, make_single_run
+from saddlepoint.multirun.multirun import build_job_and_write_config, narrow_to_single_run
 from saddlepoint.sweep.plan import REPORTED_SPLITS, SEARCH_SPLIT, Plan, SearchMetric
 from saddlepoint.sweep.space import Choice, format_params
 from saddlepoint.sweep.worker import AttemptResult, StartSeed
@@ -30,7 +30,7 @@ def trial_config(plan: Plan, params: Mapping[str, Any], config_dir: str | Path |
     if config.evaluation.split != SEARCH_SPLIT:
         config.evaluation.selection.split = SEARCH_SPLIT
     bundles = [dimension.key for dimension in chosen if isinstance(dimension, Choice) and dimension.has_bundles]
-    make_single_run(config, {key: params[key] for key in bundles}, plan.name, format_params(params).split())
+    narrow_to_single_run(config, {key: params[key] for key in bundles}, plan.name, format_params(params).split())
     return config
 
 
@@ -75,7 +75,7 @@ class TrialProcess:
 
     def _start_process(self) -> None:
         """Start the process, unless the run is over or another process trains it."""
-        self.job = build_job(self.label, self.config)
+        self.job = build_job_and_write_config(self.label, self.config)
         self.run = self.job.run
         if self.job.state == WAITING and not self.run.in_use:
             self._process = self.local.start_job(self.job, self.slot)
@@ -105,10 +105,10 @@ class TrialProcess:
                 self._start_process()  # unless that process has finished the run
             return None
         if self.job.state in (DONE_BEFORE, FINISHED):
-            return self._final_score()
+            return self._final_result()
         return AttemptResult(reason=self.job.last_message)
 
-    def _final_score(self) -> AttemptResult:
+    def _final_result(self) -> AttemptResult:
         events = [event for event in self._journal_events() if event["images"] >= self.job.images]
         scores = [float(event[key]) for event in events if (key := self.metric.find_score_key(event)) is not None]
         if scores:
@@ -124,11 +124,11 @@ class TrialProcess:
             self._journal = size, [row for row in self.run.rows() if isinstance(row.get("images"), int)]
         return self._journal[1]
 
-    def stop(self) -> None:
+    def request_stop(self) -> None:
         """Request its end; after a timeout the process is killed."""
         self._stopped = True
         if self._process is not None:
-            self._process.stop(PRUNE_TIMEOUT)
+            self._process.request_stop(PRUNE_TIMEOUT)
 
 
 def images_between_scores(config: DictConfig) -> int:

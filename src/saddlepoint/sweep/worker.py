@@ -69,7 +69,7 @@ class RunningTrial:
         self.claimed.lock.release()
         return True
 
-    def stop(self) -> None:
+    def request_stop(self) -> None:
         """Stop the current attempt, without ending the trial."""
         self._stopped = True
         if self.attempt is not None:

@@ -16,7 +16,7 @@ from scipy import stats
 
 from saddlepoint.comparison.stats.multiple_testing import holm_p_values
 from saddlepoint.comparison.stats.permutation import permutation_p
-from saddlepoint.comparison.stats.power import attainable_size, exact_power
+from saddlepoint.comparison.stats.power import attainable_error_rate, exact_power
 
 SIMULATIONS, REFERENCE = 500, 6_000
 UNTRAINED = 8.0  # standard deviations above a trained run's score
@@ -75,14 +75,14 @@ def band(rate: float, draws: float = np.inf) -> tuple[float, float]:
 @pytest.mark.parametrize("scores", [normal, exponential, lognormal])
 @pytest.mark.parametrize(("n", "level"), [(3, 0.05), (3, 0.1), (5, 0.05), (10, 0.05)])
 def test_without_a_difference_the_error_rate_is_the_attainable_size(n: int, level: float, scores: Scores) -> None:
-    low, high = band(attainable_size(n, n, level))
+    low, high = band(attainable_error_rate(n, n, level))
     assert low <= count_rejected(draw_scores(scores, n, 0.0, SIMULATIONS, 1), level) <= high
 
 
 @pytest.mark.parametrize(("n", "level"), [(3, 0.1), (5, 0.05), (10, 0.05)])
 def test_failures_at_equal_rates_in_both_arms_cause_no_false_differences(n: int, level: float) -> None:
     n_rejected = count_rejected(draw_scores(normal, n, 0.0, SIMULATIONS, 2, failing=0.2), level)
-    assert n_rejected <= band(attainable_size(n, n, level))[1]  # ties only make it rarer
+    assert n_rejected <= band(attainable_error_rate(n, n, level))[1]  # ties only make it rarer
 
 
 @pytest.mark.parametrize("shift", [1.0, 2.0, 3.0])

@@ -108,4 +108,4 @@ def test_a_row_of_too_few_cells_is_refused() -> None:
 
 def test_letters_go_on_after_z() -> None:
     rows = tuple((Cell(str(i)), Cell("", note=f"note {i}")) for i in range(28))
-    assert list(sheet(*rows).marks.values())[24:] == ["y", "z", "aa", "ab"]
+    assert list(sheet(*rows).note_letters.values())[24:] == ["y", "z", "aa", "ab"]

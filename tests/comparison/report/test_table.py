@@ -18,7 +18,12 @@ from scipy import stats
 from saddlepoint.comparison.arms.comparison import Comparison, ComparisonOptions, build_comparison
 from saddlepoint.comparison.arms.record import load_records
 from saddlepoint.comparison.report.budget import budget_sheet
-from saddlepoint.comparison.report.build_report import build_report, plotted_arms, report_files, write_comparison
+from saddlepoint.comparison.report.build_report import (
+    build_report,
+    plotted_arms,
+    report_file_contents,
+    write_comparison,
+)
 from saddlepoint.comparison.report.effects import design_effects, effects_sheet
 from saddlepoint.comparison.report.findings import relation_to_baseline
 from saddlepoint.comparison.report.overview import overview_sentences
@@ -227,7 +232,7 @@ def test_arms_of_equal_runs_have_no_interval_no_g_and_no_detectable_difference(t
         None,
     ) * 4
     assert one.difference.p == pytest.approx(2 / 70), "the permutation test needs no spread"
-    assert any("same value" in note for note in primary_sheet(comparison, arm_rows(comparison)).marks)
+    assert any("same value" in note for note in primary_sheet(comparison, arm_rows(comparison)).note_letters)
 
 
 def test_an_arm_without_survivors_has_no_mean(tmp_path: Path) -> None:
@@ -576,7 +581,7 @@ def test_the_expectation_is_infinite_if_a_run_without_a_score_may_be_selected(tm
 
 
 def make_files(comparison: Comparison) -> dict[str, str | bytes]:
-    return report_files(comparison, arm_rows(comparison), build_report(comparison, arm_rows(comparison), {}))
+    return report_file_contents(comparison, arm_rows(comparison), build_report(comparison, arm_rows(comparison), {}))
 
 
 def test_the_table_for_programs_holds_every_number_unrounded(outputs: Path) -> None:

@@ -12,7 +12,7 @@ from scipy import integrate, stats
 
 from saddlepoint.comparison.stats.interval import Interval
 from saddlepoint.comparison.stats.power import (
-    attainable_size,
+    attainable_error_rate,
     detectable_difference,
     detectable_difference_interval,
     exact_power,
@@ -50,12 +50,12 @@ def rejections(scores: np.ndarray, n: int, level: float) -> np.ndarray:
     ],
 )
 def test_the_size_is_the_largest_number_of_whole_relabellings(n: int, m: int, level: float, expected: float) -> None:
-    assert attainable_size(n, m, level) == pytest.approx(expected)
+    assert attainable_error_rate(n, m, level) == pytest.approx(expected)
 
 
 def test_a_level_that_is_a_size_is_attained_in_spite_of_rounding() -> None:
     for k in range(2, 20, 2):
-        assert attainable_size(3, 3, k / 20) == pytest.approx(k / 20)
+        assert attainable_error_rate(3, 3, k / 20) == pytest.approx(k / 20)
 
 
 @pytest.mark.parametrize("shift", [0.5, 2.0, 3.5])

@@ -14,7 +14,7 @@ from saddlepoint.callback.grid import MAX_FRAMES, save_png, write_animation
 from saddlepoint.cli import multirun
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import apply_overrides, compose
-from saddlepoint.config.identity import identity
+from saddlepoint.config.identity import compute_identity
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.build import build_loggers
 from saddlepoint.experiment.train import train
@@ -70,7 +70,7 @@ def test_the_keys_of_wandb_settings_are_the_same_with_another_logger() -> None:
 
 def test_loggers_do_not_change_the_identity_of_a_run() -> None:
     each = [compose([f"logger={names}"]) for names in ("wandb", "none", "csv", "[wandb,csv]")]
-    assert len({identity(config) for config in each}) == len({config.name for config in each}) == 1
+    assert len({compute_identity(config) for config in each}) == len({config.name for config in each}) == 1
 
 
 def test_a_run_from_before_several_loggers_can_get_another_one() -> None:

@@ -16,11 +16,11 @@ from saddlepoint.error import Mistake
 from saddlepoint.run.tracking import wandb_log
 from saddlepoint.run.tracking.wandb_log import (
     WandbPart,
+    find_missing_rows,
     join_parts,
     load_part,
     load_wandb_run,
-    missing_rows,
-    read_records,
+    parse_records,
 )
 
 internal: Any = _internal
@@ -78,7 +78,7 @@ def rows(*images: int, of: str = "a", **more: Any) -> Rows:
 @pytest.mark.parametrize("sizes", [[5, 0, 9], [32754], [32753, 1], [32755, 3], [32747, 4], [100_000, 7, 70_000], []])
 def test_records_are_read_back_for_any_block_boundaries(sizes: list[int]) -> None:
     contents = [bytes([65 + i]) * n for i, n in enumerate(sizes)]
-    assert list(read_records(log(contents))) == contents
+    assert list(parse_records(log(contents))) == contents
 
 
 def test_a_truncated_log_gives_its_first_records() -> None:
@@ -95,7 +95,7 @@ def test_a_truncated_log_gives_its_first_records() -> None:
 
 
 def read_prefix(log: bytes, contents: list[bytes]) -> list[bytes]:
-    records_read = list(read_records(log))
+    records_read = list(parse_records(log))
     assert records_read == contents[: len(records_read)]
     return records_read
 
@@ -104,15 +104,15 @@ def test_a_flipped_byte_loses_only_records_of_its_block() -> None:
     contents = [f"{i:0100d}".encode() for i in range(600)]  # two blocks
     data = log(contents)
     for at in range(7, len(data), 997):
-        remaining = list(read_records(data[:at] + bytes([data[at] ^ 0x40]) + data[at + 1 :]))
+        remaining = list(parse_records(data[:at] + bytes([data[at] ^ 0x40]) + data[at + 1 :]))
         assert set(remaining) < set(contents)
         assert len(remaining) >= len(contents) - 32_768 // 107 - 1
 
 
 def test_another_file_is_refused_and_an_empty_log_has_no_records() -> None:
     with pytest.raises(Mistake, match="not a log of a W&B run"):
-        list(read_records(b"PK\x03\x04 and more of it"))
-    assert list(read_records(b"")) == []
+        list(parse_records(b"PK\x03\x04 and more of it"))
+    assert list(parse_records(b"")) == []
 
 
 def test_a_part_has_its_config_rows_and_exit_without_the_items_of_wandb(tmp_path: Path) -> None:
@@ -176,9 +176,9 @@ def test_parts_are_ordered_by_time_and_several_runs_need_an_id(tmp_path: Path) -
 def test_rows_that_a_killed_part_did_not_log_are_logged_by_the_next_in_order(tmp_path: Path) -> None:
     path = write_log(tmp_path, "a", [started("one", 0, 50), *map(history, rows(64, 192))])
     rows_of_run = [{**row, "seconds": 1.5} for row in rows(64, 128, 192)]
-    missing = missing_rows(tmp_path, "one", rows_of_run)
+    missing = find_missing_rows(tmp_path, "one", rows_of_run)
     assert missing == rows(128)
-    assert missing_rows(tmp_path, "other", rows_of_run) == rows(64, 128, 192)
+    assert find_missing_rows(tmp_path, "other", rows_of_run) == rows(64, 128, 192)
     write_log(tmp_path, "b", [started("one", 192, 60), *map(history, [*missing, *rows(256)])])
     assert load_wandb_run(tmp_path).rows == rows(64, 128, 192, 256)
     path.write_bytes(

@@ -78,7 +78,7 @@ class Arm:
         return [run.value for run in self.runs if not run.failed]
 
     @property
-    def failures(self) -> int:
+    def failure_count(self) -> int:
         return sum(run.failed for run in self.runs)
 
     @property

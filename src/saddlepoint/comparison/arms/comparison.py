@@ -102,7 +102,7 @@ def build_comparison(collection: RunCollection, options: ComparisonOptions) -> C
     over = options.over
     by = options.by if options.by is not None else tuple(key for key in varying_keys(records) if key not in over)
     groups = group_runs(records, by, over)
-    _check_lengths(records, (*by, *over))
+    _check_equal_target_images(records, (*by, *over))
     score = primary_score(records, options.metric, options.higher_is_better)
     others, mixed = common_scores(records, score.key)
     arms = score_arms(groups, score, others, options.reach)
@@ -112,7 +112,7 @@ def build_comparison(collection: RunCollection, options: ComparisonOptions) -> C
     )
 
 
-def _check_lengths(records: Sequence[Record], keys: Sequence[str]) -> None:
+def _check_equal_target_images(records: Sequence[Record], keys: Sequence[str]) -> None:
     """Raise Mistake if the target numbers of images differ and `images` is not among the keys."""
     records = [record for record in records if not record.is_imported] or records  # the length of an import is unknown
     first = records[0]

@@ -29,7 +29,7 @@ def score_arms(
     scored = [[score_run(record, primary, other_keys, reach) for record in group.records] for group in groups]
     floor = failure_floor([run for runs in scored for run in runs], primary.higher_is_better)
     return [
-        replace(group, runs=tuple(_with_failure_value(run, floor, primary.higher_is_better) for run in runs))
+        replace(group, runs=tuple(_score_if_failed(run, floor, primary.higher_is_better) for run in runs))
         for group, runs in zip(groups, scored, strict=True)
     ]
 
@@ -45,7 +45,7 @@ def worst_score(*values: float | None, higher_is_better: bool) -> float | None:
     return (min if higher_is_better else max)(known, default=None)
 
 
-def _with_failure_value(run: ScoredRun, floor: float | None, higher_is_better: bool) -> ScoredRun:
+def _score_if_failed(run: ScoredRun, floor: float | None, higher_is_better: bool) -> ScoredRun:
     """Mark a finished run as collapsed if it is no better than its untrained score, and set the value of a failure."""
     untrained = floor if run.untrained is None else run.untrained
     if (

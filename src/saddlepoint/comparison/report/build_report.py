@@ -68,7 +68,7 @@ def build_report(comparison: Comparison, rows: Sequence[ArmRow], arguments: Mapp
     )
 
 
-def report_files(comparison: Comparison, rows: Sequence[ArmRow], report: Report) -> dict[str, str | bytes]:
+def report_file_contents(comparison: Comparison, rows: Sequence[ArmRow], report: Report) -> dict[str, str | bytes]:
     """Return the contents of the report's files, by name."""
     main = [sheet for sheet in report.sheets if not sheet.is_secondary]
     return {
@@ -102,7 +102,7 @@ def write_comparison(to: Path, files: Mapping[str, str | bytes]) -> None:
         raise unwritable_error(to, error) from None
 
 
-def report_content(comparison: Comparison, rows: Sequence[ArmRow], report: Report) -> dict[str, Any]:
+def report_to_plain(comparison: Comparison, rows: Sequence[ArmRow], report: Report) -> dict[str, Any]:
     """Return the report as plain values for `--json`; the numbers of an arm are those of table.csv."""
     return {
         "score": comparison.primary.key,
@@ -111,14 +111,14 @@ def report_content(comparison: Comparison, rows: Sequence[ArmRow], report: Repor
         "baseline": comparison.baseline.name,
         "answers": list(report.findings),
         "lead": list(report.overview),
-        "arms": _to_records(numbers_sheet(rows)),
-        "runs": _to_records(runs_sheet(comparison)),
-        "sheets": {sheet.title: _to_records(sheet) for sheet in report.sheets},
+        "arms": _rows_as_dicts(numbers_sheet(rows)),
+        "runs": _rows_as_dicts(runs_sheet(comparison)),
+        "sheets": {sheet.title: _rows_as_dicts(sheet) for sheet in report.sheets},
         **dict(report.details),
     }
 
 
-def _to_records(sheet: Sheet) -> list[dict[str, Any]]:
+def _rows_as_dicts(sheet: Sheet) -> list[dict[str, Any]]:
     """Return a mapping per row: the number of a cell if it has one, else its text."""
     return [
         {name: cell.text if cell.number is None else cell.number for name, cell in zip(sheet.columns, row, strict=True)}

@@ -53,8 +53,8 @@ def to_markdown(sheet: Sheet) -> str:
 
 def to_latex(sheet: Sheet) -> str:
     r"""Return a table environment for `\usepackage{booktabs}`; the best cells are bold, notes are below the rule."""
-    marks = sheet.marks
-    alignment = "".join("r" if numeric else "l" for numeric in sheet.numeric)
+    marks = sheet.note_letters
+    alignment = "".join("r" if numeric else "l" for numeric in sheet.numeric_columns)
     notes = [f"$^{{{mark}}}$ {_escape_latex(note)}" for note, mark in marks.items()]
     notes += map(_escape_latex, sheet.notes)
     lines = [

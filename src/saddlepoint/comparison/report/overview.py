@@ -18,7 +18,7 @@ def overview_sentences(comparison: Comparison) -> tuple[str, ...]:
         comparison=comparison,
         outcomes=_count_outcomes(comparison),
         failure=partial(_describe_failure, comparison),
-        failure_value=partial(_failure_value, comparison),
+        failure_value=partial(_describe_failure_value, comparison),
         short=[record for record in finished if (record.summary.get("images") or 0) < (record.target_images or 0)],
         single=[arm for arm in comparison.arms if len(arm.values) == 1],
         commits=commit_counts(comparison),
@@ -43,7 +43,7 @@ def _describe_failure(comparison: Comparison, run: ScoredRun) -> str:
     return f"{run.outcome} ({details})" if details else run.outcome
 
 
-def _failure_value(comparison: Comparison, run: ScoredRun) -> str:
+def _describe_failure_value(comparison: Comparison, run: ScoredRun) -> str:
     floor = comparison.failure_floor
     if run.finished_without_value:
         return "the worst rank, as it was measured and has no value"

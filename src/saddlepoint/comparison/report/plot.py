@@ -105,7 +105,7 @@ def plot_effects(effects: Mapping[str, Effect], metric: str, lower_is_better: bo
 
 def plot_grids(arms: Sequence[Arm]) -> bytes | None:
     """Draw the sample grid of each arm's median run, which the title names; None if no arm has a grid."""
-    medians = [(run, _grid_pixels(run)) for run in map(median_run, arms)]
+    medians = [(run, _load_grid_pixels(run)) for run in map(median_run, arms)]
     if all(image is None for _, image in medians):
         return None
     columns = min(len(arms), 4)
@@ -148,7 +148,7 @@ def mean_band(arm: Arm, level: float = 0.95) -> tuple[list[int], list[float], li
     return common, scores.mean(axis=1).tolist(), half.tolist()
 
 
-def _grid_pixels(run: ScoredRun | None) -> np.ndarray | None:
+def _load_grid_pixels(run: ScoredRun | None) -> np.ndarray | None:
     """Return the pixels of the grid, [H, W, 3]; None if there is no readable grid."""
     if run is None or run.grid is None:
         return None

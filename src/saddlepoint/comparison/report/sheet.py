@@ -71,14 +71,14 @@ class Sheet:
         return f"{self.title} (exploratory)" if self.exploratory else self.title
 
     @property
-    def marks(self) -> dict[str, str]:
+    def note_letters(self) -> dict[str, str]:
         """The letter of each distinct note of a cell, in reading order: a, b, ..., z, aa, ab, ..."""
         letters = ("".join(word) for length in count(1) for word in product(ascii_lowercase, repeat=length))
         distinct = dict.fromkeys(cell.note for row in self.rows for cell in row if cell.note is not None)
         return dict(zip(distinct, letters, strict=False))
 
     @cached_property
-    def numeric(self) -> tuple[bool, ...]:
+    def numeric_columns(self) -> tuple[bool, ...]:
         """Whether each column holds numbers: some cell has one, and none is sorted by a text."""
         columns = [[row[i] for row in self.rows] for i in range(len(self.columns))]
         return tuple(

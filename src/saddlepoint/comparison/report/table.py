@@ -60,7 +60,7 @@ def arm_rows(comparison: Comparison) -> list[ArmRow]:
     for arm in comparison.arms:
         n_imputed = sum(run.is_imputed for run in arm.runs)
         rows.append(_arm_row(arm, arm.values, n_imputed, rank=ranks[arm.name], difference=differences.get(arm.name)))
-        if arm.failures:
+        if arm.failure_count:
             rows.append(_arm_row(arm, arm.surviving_values, survivors_only=True))
     return rows
 
@@ -70,8 +70,8 @@ def _arm_row(arm: Arm, values: Sequence[float], n_imputed: int = 0, **more: Any)
     return ArmRow(
         arm=arm.name,
         n_runs=len(arm.values),
-        failures=arm.failures,
-        failure_rate=interval.proportion_interval(arm.failures, len(arm.values)),
+        failures=arm.failure_count,
+        failure_rate=interval.proportion_interval(arm.failure_count, len(arm.values)),
         n=len(values),
         estimate=mean_estimate(values, bool(n_imputed)),
         median=float(np.median(values)) if values else None,

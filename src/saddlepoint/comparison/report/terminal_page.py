@@ -21,14 +21,14 @@ def terminal_page(report: Report, width: int) -> list[Table | str]:
 
 def terminal_tables(sheet: Sheet, width: int) -> Iterator[Table | str]:
     """Yield the sheet's heading, its tables for `width` characters, and its notes; letters mark the notes of cells."""
-    marks = sheet.marks
+    marks = sheet.note_letters
     widths = [_column_width(sheet, column, marks) for column in range(len(sheet.columns))]
     is_tight = sum(widths) + GAP * len(widths) > width + GAP
     yield sheet.heading
     for columns in _split_columns(widths, width):
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False)
         for column in columns:
-            numeric = sheet.numeric[column]
+            numeric = sheet.numeric_columns[column]
             table.add_column(
                 Text(sheet.columns[column]), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric
             )
@@ -63,4 +63,4 @@ def _split_columns(widths: Sequence[int], width: int) -> Iterator[Sequence[int]]
 
 def _column_width(sheet: Sheet, column: int, marks: Mapping[str, str]) -> int:
     longest = max((len(_format_cell(row[column], marks)) for row in sheet.rows), default=1)
-    return max(len(sheet.columns[column]), longest if sheet.numeric[column] else min(longest, WRAP_WIDTH))
+    return max(len(sheet.columns[column]), longest if sheet.numeric_columns[column] else min(longest, WRAP_WIDTH))

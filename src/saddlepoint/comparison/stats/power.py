@@ -31,7 +31,7 @@ CHUNK = 500  # draws at once
 ROUNDING = 1e-9  # 0.15 * 20 is not always 3
 
 
-def attainable_size(n: int, m: int, level: float) -> float:
+def attainable_error_rate(n: int, m: int, level: float) -> float:
     """Return the probability of a false difference: the largest p of untied scores up to `level`; 0 if none is."""
     step = smallest_p(n, m)
     return math.floor(level / step + ROUNDING) * step
@@ -39,7 +39,7 @@ def attainable_size(n: int, m: int, level: float) -> float:
 
 def exact_power(n: int, m: int, shift: float, level: float) -> float:
     """Return the probability of showing a difference of `shift` standard deviations, with the right sign."""
-    size = attainable_size(n, m, level)
+    size = attainable_error_rate(n, m, level)
     if size == 0:
         return 0.0
     if math.comb(n + m, n) > MAX_RELABELLINGS:
@@ -64,7 +64,7 @@ def detectable_difference_interval(n: int, m: int, std_interval: Interval, level
 
 @lru_cache(maxsize=256)
 def _detectable_shift(n: int, m: int, level: float) -> float:
-    size = attainable_size(n, m, level)
+    size = attainable_error_rate(n, m, level)
     if size == 0:
         return math.inf
     if math.comb(n + m, n) <= MAX_RELABELLINGS:

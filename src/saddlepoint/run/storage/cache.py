@@ -29,7 +29,7 @@ class Cache:
     def __init__(self, folder: Path | str | None, log: Log = logger.warning) -> None:
         self.folder, self.log = None if folder is None else Path(folder).expanduser(), log
 
-    def get_tensors(
+    def get_or_make_tensors(
         self, kind: str, about: Mapping[str, Any], make: Callable[[], Mapping[str, Tensor]], all_ranks: bool = False
     ) -> dict[str, Tensor]:
         """Return the cached tensors of the key `about`, on the CPU; if there are none, compute them with `make`.
@@ -48,7 +48,9 @@ class Cache:
             all_ranks,
         )
 
-    def get_json(self, kind: str, about: Mapping[str, Any], make: Callable[[], Any], all_ranks: bool = False) -> Any:
+    def get_or_make_json(
+        self, kind: str, about: Mapping[str, Any], make: Callable[[], Any], all_ranks: bool = False
+    ) -> Any:
         """Like `get_tensors`, for plain values, stored as JSON."""
 
         def write() -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 from saddlepoint.run.folder import Run
 from saddlepoint.run.journal import RunLogger
 from saddlepoint.run.tracking.background_worker import BackgroundWorker
-from saddlepoint.run.tracking.wandb_log import RESUMED_AT_IMAGES, missing_rows
+from saddlepoint.run.tracking.wandb_log import RESUMED_AT_IMAGES, find_missing_rows
 from saddlepoint.run.tracking.wandb_session import (
     WandbSession,
     agent_run_id,
@@ -147,7 +147,7 @@ class Tracker(RunLogger):
         previous_rows: list[dict[str, Any]],
         log: Callable[[str], None],
     ) -> None:
-        missing = missing_rows(folder, defaults["id"], previous_rows) if previous_rows else []
+        missing = find_missing_rows(folder, defaults["id"], previous_rows) if previous_rows else []
         self._wandb = self.session.start_run(folder, config, defaults, log)
         self._wandb.define_metric("images")
         self._wandb.define_metric("*", step_metric="images")

@@ -85,7 +85,7 @@ def join_parts(parts: Iterable[WandbPart]) -> list[Row]:
     return sorted(rows, key=lambda row: row.get("images", 0))
 
 
-def missing_rows(folder: str | Path, run_id: str, rows: Iterable[Row]) -> list[Row]:
+def find_missing_rows(folder: str | Path, run_id: str, rows: Iterable[Row]) -> list[Row]:
     """Return the rows of a run that are missing in its W&B logs, because a part was killed before it wrote them.
 
     The next part logs them first, so that the parts together hold every row once.
@@ -103,7 +103,7 @@ def load_part(path: str | Path) -> WandbPart:
     wandb: Any = import_module("wandb.proto.wandb_internal_pb2")  # typed Any: its names are created at import
     fields: Row = {}
     config, summary, rows = {}, {}, []
-    for data in read_records(Path(path).read_bytes()):
+    for data in parse_records(Path(path).read_bytes()):
         record = wandb.Record()
         with contextlib.suppress(Exception):  # a protobuf error: another version of W&B wrote this record
             record.ParseFromString(data)
@@ -122,7 +122,7 @@ def load_part(path: str | Path) -> WandbPart:
     return WandbPart(Path(path), config=config, summary=summary, rows=rows, **fields)
 
 
-def read_records(log: bytes) -> Iterator[bytes]:
+def parse_records(log: bytes) -> Iterator[bytes]:
     """Yield the complete records of a log, in order; none for an empty one.  Raises Mistake if it is not a W&B log."""
     if len(log) < HEADER.size:
         return
