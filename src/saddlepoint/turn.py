@@ -63,9 +63,7 @@ class DiscriminatorOutput:
     """The output of a discriminator for N samples."""
 
     logits: Tensor  # [N, ...], unbounded; sigmoid(logits) = D(x) if D is a classifier
-    features: Mapping[str, Tensor] = field(
-        default_factory=dict
-    )  # hidden layers by name, [N, ...]; the last is the default
+    features: Mapping[str, Tensor] = field(default_factory=dict)  # hidden layers, [N, ...]; the last is the default
     heads: Mapping[str, Tensor] = field(default_factory=dict)  # [N, K] each, by name
 
 

@@ -49,7 +49,7 @@ def test_the_paths_of_a_run_follow_from_its_name_and_seed(outputs: Path) -> None
     folder = layout.run_folder(outputs, "a", 2)
     assert folder == outputs / "a" / "seed2"
     assert layout.folder_seed(folder) == 2
-    assert layout.hidden_file(folder, "lock") == outputs / "a" / ".seed2.lock"
+    assert layout.hidden_sibling(folder, "lock") == outputs / "a" / ".seed2.lock"
     assert Run(folder).move_aside() == outputs / "a" / "seed2-old1"
     assert not layout.is_run(folder)
 

@@ -154,7 +154,7 @@ def build_job_and_write_config(label: str, config: DictConfig, data_descriptions
     data_descriptions  a cache over jobs: the descriptions of the data of finished runs
     """
     run = Run(folder_of_config(config))
-    file, log = (layout.hidden_file(run.folder, kind) for kind in ("yaml", "log"))
+    file, log = (layout.hidden_sibling(run.folder, kind) for kind in ("yaml", "log"))
     job = Job(label, training_command(file, config), run.folder, log, config.images)
     job.write_config = partial(write_config, file, config)
     # if an alarm can stop the run, a run that an alarm has stopped is not continued silently

@@ -51,7 +51,7 @@ class Run:
         self.config, self.samples = self.folder / "config.yaml", self.folder / "samples"
         self.checkpoints, self.snapshots = self.folder / "checkpoints", self.folder / "snapshots"
         self.metrics = Metrics(self.folder / "metrics.jsonl")  # `run.metrics()` is a pandas DataFrame
-        self._lock_file = layout.hidden_file(self.folder, "lock")
+        self._lock_file = layout.hidden_sibling(self.folder, "lock")
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def run_folder(outputs: str | Path, name: str, seed: int) -> Path:
     return Path(outputs) / name / f"seed{seed}"
 
 
-def hidden_file(folder: Path, kind: str) -> Path:
+def hidden_sibling(folder: Path, kind: str) -> Path:
     """Return the hidden file next to the folder of a run; `kind` is lock, yaml or log."""
     return folder.with_name(f".{folder.name}.{kind}")
 
