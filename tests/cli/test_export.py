@@ -181,7 +181,7 @@ def test_a_memorisation_reading_is_shown_only_for_its_weights(record, tmp_path):
             "memorisation"
         ]
 
-    record_copy.append("memorisation.jsonl", {"images": 1280, "n": 1})  # of older code, which did not say whose
+    record_copy.append("memorisation.jsonl", {"images": 1280, "n": 1})  # of older code, which did not record whose
     assert (message("averaged"), message("raw")) == (None, None)
     record_copy.append("memorisation.jsonl", {"images": 1280, "weights": "averaged", "n": 2})
     record_copy.append("memorisation.jsonl", {"images": 1280, "weights": "raw", "n": 3})
@@ -285,8 +285,8 @@ def test_a_failed_onnx_export_names_its_operator_and_other_formats_are_written(w
     capsys.readouterr()
     assert called("export", f"run={waves.folder}", f"to={tmp_path}/x", "allow_target=[conditional]") == 1
     printed = capsys.readouterr().err
-    obstacle = "onnx: NOT written: ONNX has no operator bessel_j0, which generator.between (Bessel) uses"
-    assert obstacle in printed.replace("\n", " ")
+    reason = "onnx: NOT written: ONNX has no operator bessel_j0, which generator.between (Bessel) uses"
+    assert reason in printed.replace("\n", " ")
     assert "formats=[safetensors,program] works" in printed
     assert {p.name for p in (tmp_path / "x").glob("generator*")} == {"generator.safetensors", "generator.pt2"}
     assert "**No onnx:**" in (tmp_path / "x" / "README.md").read_text()

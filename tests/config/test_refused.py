@@ -25,14 +25,14 @@ def test_a_training_that_cannot_start_writes_nothing(
 def test_a_lock_does_not_change_the_folder(tmp_path: Path) -> None:
     run = Run(tmp_path / "outputs" / "name" / "seed0")
     (tmp_path / "outputs").mkdir()
-    with pytest.raises(Mistake, match="told"), run.lock():
-        raise Mistake("told")
+    with pytest.raises(Mistake, match="reason"), run.lock():
+        raise Mistake("reason")
     assert list((tmp_path / "outputs").iterdir()) == []
     with run.lock():
         run.folder.mkdir(parents=True)
     assert run.folder.exists()
-    with pytest.raises(Mistake, match="told"), run.lock():
-        raise Mistake("told")
+    with pytest.raises(Mistake, match="reason"), run.lock():
+        raise Mistake("reason")
     assert run.folder.exists()
 
 

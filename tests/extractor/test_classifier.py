@@ -77,7 +77,7 @@ def test_random_flip_mirrors_half_of_the_images() -> None:
 
 
 def test_a_recipe_with_flip_cannot_tell_left_from_right(stripes) -> None:
-    """Classes that are mirror images cannot be told apart with flip, and can without it."""
+    """Classes that are mirror images cannot be separated with flip, and can without it."""
     y = torch.arange(120) % 2
     x = torch.zeros(120, 1, 6, 6, dtype=torch.uint8)
     x[y == 0, :, :, :2] = 255

@@ -179,10 +179,10 @@ def test_ending_the_launcher_ends_all_processes(tmp_path: Path, ending: str, cod
 def test_a_second_interrupt_does_not_wait_for_saving(tmp_path: Path) -> None:
     code = f"""
         import signal, sys, time, pathlib
-        told = []
+        signals = []
         def save(*_):
-            told.append(1)
-            if len(told) > 1:
+            signals.append(1)
+            if len(signals) > 1:
                 sys.exit(9)
         signal.signal(signal.SIGTERM, save)
         pathlib.Path({str(tmp_path)!r}, "ready").write_text("")

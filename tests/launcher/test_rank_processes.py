@@ -22,8 +22,8 @@ def test_each_rank_gets_its_number_and_supervisor(monkeypatch):
         monkeypatch.setenv(name, stale)
     code, printed = started(
         """
-        told = [os.environ[name] for name in ("LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")]
-        assert told == [str(rank), "3", "3"] and int(os.environ["WATCHER"]) == os.getppid(), told
+        variables = [os.environ[name] for name in ("LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")]
+        assert variables == [str(rank), "3", "3"] and int(os.environ["WATCHER"]) == os.getppid(), variables
         assert os.environ["MASTER_PORT"] != "1"
         """,
         number=3,
