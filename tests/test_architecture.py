@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "modality": {"error", "pixel"},
     "turn": {"error", "stream"},
     "console": {"error"},
-    "objective": set(),  # an objective knows logits, nothing else
+    "objective": {"ranks"},  # means over the global batch
     "prior": COMMON,
     "schedule": COMMON,
     "optimizer": COMMON,
@@ -92,7 +92,7 @@ BASE_MODULES = {
     "architecture": {"discriminator"},
     "layer": {"condition_entry", "growth", "maxout", "readout", "shift", "conditional_sequential"},
     "objective": set(),
-    "regularizer": {"regularizer", "slope"},
+    "regularizer": {"regularizer", "seeded_noise", "slope"},
     "game": {
         "average",
         "condition_source",

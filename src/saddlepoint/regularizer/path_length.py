@@ -13,6 +13,7 @@ from torch import Tensor
 
 from saddlepoint import ranks
 from saddlepoint.regularizer.regularizer import Regularizer
+from saddlepoint.regularizer.seeded_noise import seeded_noise
 from saddlepoint.stream import Stream
 from saddlepoint.turn import Turn
 
@@ -43,11 +44,7 @@ class PathLength(Regularizer):
     def forward(self, turn: Turn) -> Tensor:
         """Return the penalty, a scalar."""
         x, latents = turn["fake"].x, list(turn.latent.values())
-        generator = torch.Generator()  # on the CPU
-        y = torch.stack(
-            [torch.randn(x.shape[1:], generator=generator.manual_seed(seed)) for seed in turn.term_draw.tolist()]
-        )
-        y = y.to(x) / math.sqrt(math.prod(x.shape[2:]))
+        y = seeded_noise(turn.term_draw, x) / math.sqrt(math.prod(x.shape[2:]))
         slopes = torch.autograd.grad((x[: len(y)] * y).sum(), latents, create_graph=True)
         lengths = torch.cat([slope[: len(y)].flatten(1) for slope in slopes], 1).square().sum(1).sqrt()
         mean = ranks.mean(lengths.mean().detach()).to(self.mean)
