@@ -34,6 +34,10 @@ OVERRIDES = {  # overrides that select a config file of a group without a defaul
     "layer/projection": "+layer@architecture.discriminator.readout={}",
     "prior/box_mask": "+prior@game.draws.hole={}",
     "layer/weight_norm": "+layer@architecture.discriminator.norm={}",
+    "layer/self_attention": "+layer@architecture.generator.norm={}",
+    "layer/pixel_norm": "+layer@architecture.generator.norm={}",
+    "layer/noise_injection": "+layer@architecture.generator.norm={}",
+    "layer/spectral_norm": "+layer@game.players.discriminator.network={}",
 }
 REQUIRED = {  # further overrides that a config file requires
     "architecture/linear_gaussian": ["game=vae", "regularizer=[kl,reconstruction]"],
