@@ -125,7 +125,7 @@ BASE_MODULES = {
     "launcher": {"job", "pool", "rank_processes"},
 }
 COMBINATIONS = {  # yaml files that only combine base modules or other components
-    "game": {"adaptive_augment", "conditional", "inpainting", "simultaneous", "two_player", "vae"},
+    "game": {"adaptive_augment", "conditional", "diff_augment", "inpainting", "simultaneous", "two_player", "vae"},
     "prior": {"infogan"},
     "extractor": {
         f"{name}{suffix}" for name in ("cifar10-jpeg", "digits", "mnist", "stacked-mnist") for suffix in ("", "-b")

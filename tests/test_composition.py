@@ -37,6 +37,7 @@ OVERRIDES = {  # overrides that select a config file of a group without a defaul
     "layer/self_attention": "+layer@architecture.generator.norm={}",
     "layer/pixel_norm": "+layer@architecture.generator.norm={}",
     "layer/noise_injection": "+layer@architecture.generator.norm={}",
+    "layer/diff_augment": "+layer@game.makers.augment={}",
     "layer/spectral_norm": "+layer@game.players.discriminator.network={}",
 }
 REQUIRED = {  # further overrides that a config file requires
@@ -57,6 +58,7 @@ REQUIRED = {  # further overrides that a config file requires
 DIFFERENT = {  # arguments whose value in a config file differs on purpose from the default in code
     "game/conditional": {"conditions"},
     "game/inpainting": {"conditions"},
+    "game/diff_augment": {"low"},
     "game/adaptive_augment": {"low"},  # of numbers on [0, 1)
     "extractor/nearest-b": {"second"},
     "extractor/trained-b": {"seed"},
