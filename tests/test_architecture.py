@@ -88,7 +88,7 @@ BASE_MODULES = {
         "wav_file",
         "text_file",
     },
-    "prior": {"prior"},
+    "prior": {"prior", "traversal"},
     "architecture": {"discriminator"},
     "layer": {"condition_entry", "growth", "maxout", "readout", "shift", "conditional_sequential"},
     "objective": set(),

@@ -12,6 +12,8 @@ from saddlepoint.stream import Stream
 class LatentPart(nn.Module):
     """One part of the latent: `dim` numbers per sample."""
 
+    span: tuple[float, float] | None = None  # first and last value of an entry in a traversal, if values are ordered
+
     def __init__(self, dim: int) -> None:
         super().__init__()
         if dim < 1:
