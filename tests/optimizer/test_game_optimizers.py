@@ -170,7 +170,7 @@ OPTIMIZERS["extragradient, sgd"] = partial(ExtraSGD, lr=0.1, momentum=0.9)
 @pytest.mark.parametrize("done", [1, 2, 4])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_saving_and_resuming_is_exact_between_an_extrapolation_and_its_update_too(name, done):
-    """The state survives a file, and the settings of a new optimizer, which a resumed run writes over the loaded ones."""
+    """The state survives a file, and a resumed run writes the settings of a new optimizer over the loaded ones."""
 
     def start():
         torch.manual_seed(0)

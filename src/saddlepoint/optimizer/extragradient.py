@@ -1,13 +1,13 @@
-"""Extragradient: each second step starts again from the point before the first, with the gradient at the point after it.
+"""Extragradient: every second step starts from the point before the first, with the gradient at the point after it.
 
     theta' = theta - lr u(g(theta)),   theta <- theta - lr u(g(theta'))        u(g): the update of Adam, or g itself
 
-Korpelevich 1976; for GANs Gidel et al. 2018 (arXiv:1802.10551), algorithm 2 with SGD and 4 with Adam, whose moments take
-in both gradients. The steps alternate between extrapolation and update, each on a batch of its own as in the paper, so an
-update takes two rounds. If all players move at once (game=simultaneous) and equally often, this is the method itself. In
-alternating play a player extrapolates against the others' latest points, a variant without the method's guarantee.
+Korpelevich 1976; for GANs Gidel et al. 2018 (arXiv:1802.10551), algorithm 2 with SGD and 4 with Adam, whose moments
+take in both gradients. The steps alternate between extrapolation and update, each on its own batch as in the paper, so
+an update takes two rounds. If all players move at once (game=simultaneous) and equally often, this is the method
+itself. In alternating play a player extrapolates against the others' latest points: a variant without its guarantee.
 
-After an odd number of steps the weights are the extrapolated point; an average (EMA) of them covers both kinds of points.
+After an odd number of steps the weights are the extrapolated point; an average (EMA) of them covers both kinds.
 Extrapolation from the past, one gradient per update, equals optimistic gradient descent: optimizer=optimistic_adam.
 """
 

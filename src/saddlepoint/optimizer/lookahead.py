@@ -2,10 +2,10 @@
 
     every k-th step:  slow <- slow + alpha (theta - slow),  theta <- slow        slow starts at the initial weights
 
-Zhang et al. 2019 (arXiv:1907.08610), algorithm 1, with the inner optimizer's moments kept; for GANs Chavdarova et al. 2020
-(arXiv:2006.14567), algorithm 1: both players go back together, which averages out their rotation around an equilibrium.
-That is exact with game=simultaneous. In alternating play G's k-th gradient is taken against D's slow weights. Every player
-counts its own steps: if D moves five times as often as G, set five times the k for D.
+Zhang et al. 2019 (arXiv:1907.08610), algorithm 1, with the inner optimizer's moments kept; for GANs Chavdarova et al.
+2020 (arXiv:2006.14567), algorithm 1: both players go back together, which averages out their rotation around an
+equilibrium. That is exact with game=simultaneous. In alternating play G's k-th gradient is taken against D's slow
+weights. Every player counts its own steps: if D moves five times as often as G, set five times the k for D.
 """
 
 from collections.abc import Callable, Iterable
@@ -34,7 +34,7 @@ class Lookahead(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Take an inner step, and in every k-th step go back; `closure` computes the gradients and the returned loss."""
+        """Take an inner step, and in every k-th step go back; `closure` computes gradients and loss."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
