@@ -90,7 +90,7 @@ BASE_MODULES = {
     },
     "prior": {"prior", "traversal"},
     "architecture": {"discriminator"},
-    "layer": {"condition_entry", "growth", "maxout", "readout", "shift", "conditional_sequential"},
+    "layer": {"condition_entry", "growth", "maxout", "readout", "residual_block", "shift", "conditional_sequential"},
     "objective": set(),
     "regularizer": {"regularizer", "seeded_noise", "slope"},
     "game": {
