@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "prior": COMMON,
     "schedule": COMMON,
     "optimizer": COMMON,
-    "layer": COMMON | {"turn"},
+    "layer": COMMON | {"objective", "turn"},
     "regularizer": COMMON | {"turn"},
     "architecture": COMMON | {"turn", "layer"},
     "run": COMMON,
@@ -46,7 +46,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "launcher": COMMON | {"run"},
     "config": COMMON | {"data", "run"},
     "experiment": COMMON
-    | {"callback", "config", "console", "data", "evaluation", "extractor", "game", "launcher", "metric", "run", "turn"},
+    | {"callback", "config", "console", "data", "evaluation", "extractor", "game", "launcher", "metric", "objective"}
+    | {"run", "turn"},
     "comparison": COMMON | {"config", "evaluation", "run"},
     "multirun": COMMON | {"config", "console", "experiment", "launcher", "run"},
     "sweep": COMMON | {"comparison", "config", "console", "experiment", "launcher", "multirun", "run"},
@@ -91,7 +92,7 @@ BASE_MODULES = {
     "prior": {"prior", "traversal"},
     "architecture": {"discriminator"},
     "layer": {"condition_entry", "growth", "maxout", "readout", "residual_block", "shift", "conditional_sequential"},
-    "objective": set(),
+    "objective": {"logit_gradient"},
     "regularizer": {"regularizer", "seeded_noise", "slope"},
     "game": {
         "average",

@@ -22,7 +22,7 @@ class ApproximatedR1(Regularizer):
     Raises ValueError unless scale > 0.
     """
 
-    needs_draw = True
+    needs_sample_slope = needs_draw = True
     side = "real"
 
     def __init__(self, weight: float | Callable[[int], float] = 1.0, every: int = 1, scale: float = 0.05) -> None:
