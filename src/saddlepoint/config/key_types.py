@@ -53,6 +53,7 @@ FlagOrNull = Flag | None
 SplitOrNull = Split | None
 AT = Natural | Literal["last", "best", "previous"]
 Checkpoint = Annotated[value_type(AT), invalid_message("it is last, best, previous, or the image count of a snapshot")]
+Positive = Annotated[Number, Field(gt=0)]
 Fraction = Annotated[Number, Field(gt=0, lt=1)]
 Size = Annotated[
     value_type(Count | tuple[Count, Count]) | None,
@@ -157,6 +158,13 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
         "to": NameOrNull,
         "sample_seed": Natural,
         "average": Flag,
+        "truncation": nullable(Positive),
+        "standing_statistics": CountOrNull,
+        "interpolate": nullable(integer_from(2)),
+        "kind": Literal["spherical", "linear"] | None,
+        "traverse": TextOrNull,
+        "steps": nullable(integer_from(2)),
+        "span": value_type(tuple[float, float] | None),
     },
     "memorisation": {
         "run": NameOrNull,
