@@ -47,7 +47,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": COMMON | {"data", "run"},
     "experiment": COMMON
     | {"callback", "config", "console", "data", "evaluation", "extractor", "game", "launcher", "metric", "objective"}
-    | {"run", "turn"},
+    | {"run", "turn"}
+    | {"layer", "prior"},  # of samples: standing statistics, paths of latents
     "comparison": COMMON | {"config", "evaluation", "run"},
     "multirun": COMMON | {"config", "console", "experiment", "launcher", "run"},
     "sweep": COMMON | {"comparison", "config", "console", "experiment", "launcher", "multirun", "run"},
@@ -91,7 +92,16 @@ BASE_MODULES = {
     },
     "prior": {"prior", "traversal"},
     "architecture": {"discriminator"},
-    "layer": {"condition_entry", "growth", "maxout", "readout", "residual_block", "shift", "conditional_sequential"},
+    "layer": {
+        "condition_entry",
+        "growth",
+        "maxout",
+        "readout",
+        "residual_block",
+        "shift",
+        "standing_statistics",
+        "conditional_sequential",
+    },
     "objective": {"logit_gradient"},
     "regularizer": {"regularizer", "seeded_noise", "slope"},
     "game": {

@@ -14,7 +14,7 @@ from saddlepoint.config.compose import compose
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "from_other_frameworks.md"
 ROWS = re.findall(r"^\| (.+?) \| (.+?) \|$", PAGE.read_text("utf-8"), re.M)
-COMMANDS = {setting: found[1] for setting, cell in ROWS if (found := re.match(r"`([^`]*=[^`]*)`", cell))}
+COMMANDS = {name: code[1] for name, cell in ROWS if (code := re.match(r"`([^`]*=[^`]*)`", cell))}
 WITHOUT = {"not implemented", "facts of the data, filled in"}
 
 
@@ -61,5 +61,5 @@ def test_the_arguments_of_a_command_compose(command: str) -> None:
 
 def test_every_row_has_a_command_or_says_why_not() -> None:
     assert len(COMMANDS) > 70
-    others = {cell for setting, cell in ROWS if setting not in COMMANDS} - {"here", "---"}
+    others = {cell for name, cell in ROWS if name not in COMMANDS} - {"here", "---"}
     assert all(cell in WITHOUT or cell.startswith("the same command again") for cell in others), others
