@@ -62,11 +62,12 @@ class PathLength(Regularizer):
         return "taken at the latent itself, since there is no mapping network: it also limits which data G can fit"
 
     def forward(self, turn: Turn) -> Tensor:
-        """Return the penalty, a scalar."""
+        """Return the penalty, a scalar.  1e-12 under the root keeps the gradient finite at length 0."""
         x, latents = turn["fake"].x, list(turn.latent.values())
         y = seeded_noise(turn.term_draw, x) / math.sqrt(math.prod(x.shape[2:]))
         slopes = torch.autograd.grad((x[: len(y)] * y).sum(), latents, create_graph=True)
-        lengths = torch.cat([slope[: len(y)].flatten(1) for slope in slopes], 1).square().sum(1).sqrt()
+        squares = torch.cat([slope[: len(y)].flatten(1) for slope in slopes], 1).square().sum(1)
+        lengths = (squares + 1e-12).sqrt()
         mean = ranks.mean(lengths.mean().detach()).to(self.mean)
         self.mean.lerp_(mean, self.decay if self.turns else 1.0)
         self.turns += 1
