@@ -44,6 +44,26 @@ def test_on_a_curved_discriminator_the_difference_from_the_slope_is_of_fourth_or
     assert quartic == pytest.approx(2, rel=0.05)  # E||e||^4 / 4 in two dimensions
 
 
+def test_the_expected_difference_from_the_slope_falls_by_16_when_the_scale_is_halved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """s^2 ||grad D||^2 + O(s^4), with the expectation over e by Gauss-Hermite: -sqrt 3, 0, 0, 0, 0, sqrt 3 per axis."""
+    node = torch.tensor([-(3**0.5), 0, 0, 0, 0, 3**0.5], dtype=torch.float64)
+    monkeypatch.setattr(
+        "saddlepoint.regularizer.approximated_r1.seeded_noise", lambda seeds, x: torch.cartesian_prod(node, node)
+    )
+    x = torch.tensor([[0.7, -0.4]], dtype=torch.float64)
+    real = x.expand(36, 2)
+    squared_slope = ((x[0, 0].cos() ** 2 + x[0, 0].sin() ** 2 / 4) * x[0, 1].exp()).item()
+
+    def difference(scale: float) -> float:
+        sides = turn_of(lambda x: x[:, 0].sin() * (x[:, 1] / 2).exp(), real, real, SEEDS[:36])
+        return ApproximatedR1(scale=scale)(sides).item() - scale**2 * squared_slope
+
+    assert difference(0.1) != 0
+    assert difference(0.1) / difference(0.05) == pytest.approx(16, rel=0.02)
+
+
 def test_r1_is_at_reals_and_r2_at_fakes_and_neither_needs_a_second_derivative() -> None:
     real, fake = torch.full((4, 1), 1.0), torch.full((4, 1), 3.0)
     weight = torch.tensor(1.0, requires_grad=True)
