@@ -134,6 +134,7 @@ def test_samples_with_a_contract_can_be_evaluated(sample, capsys, tmp_path):
         (["traverse=z"], "name one entry of z, 0 to 5"),
         (["traverse=z.0", "span=[1,-1]"], "an increasing span"),
         (["traverse=z.0", "span=1"], "span=1"),
+        (["traverse=category", "steps=4"], "steps=4: category is categorical and takes each of its 10 values"),
         (["traverse=category", "interpolate=8"], "give one of the two"),
         (["traverse=category", "by=label"], "give label= instead of by="),
         (["interpolate=8", "by=label"], "give label= instead of by="),

@@ -22,6 +22,7 @@ class Unordered(LatentPart):
     ("key", "steps", "columns", "values"),
     [
         ("category", None, slice(None), torch.eye(4)),
+        ("category", 3, slice(None), torch.eye(4)),
         ("z.4", 3, slice(4, 5), torch.linspace(-2, 2, 3)[:, None]),
         ("style.1", 3, slice(1, 2), torch.tensor([[-1.0], [1.0], [3.0]])),
         ("width", 3, slice(0, 1), torch.tensor([[-1.0], [0.0], [1.0]])),
@@ -54,8 +55,7 @@ def test_a_span_may_go_beyond_the_prior():
         ("z.-1", {}, "name one entry of z, 0 to 4"),
         ("width.1", {}, "name one entry of width, 0: "),
         ("category.1", {}, "category is categorical and takes each of its 4 values"),
-        ("category", {"span": (0, 1)}, "traverse=category, without steps or span"),
-        ("category", {"steps": 4}, "traverse=category, without steps or span"),
+        ("category", {"span": (0, 1)}, "traverse=category, without a span"),
         ("width", {"steps": 1}, "at least 2 steps"),
         ("width", {"span": (1, 1)}, "an increasing span, not 8 from 1 to 1"),
     ],

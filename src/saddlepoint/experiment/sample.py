@@ -129,9 +129,12 @@ def check_latent_request(game: Game, request: Request) -> int:
     used = str(request.traverse).partition(".")[0]
     if request.traverse is not None and used in game.prior and used not in parts:
         raise Mistake(f"traverse={request.traverse}: samples of this run are made from {', '.join(parts)} only")
-    if request.traverse is not None:
-        return len(traversal_of(game.prior, request.traverse, request.steps, request.span).rows)
-    return request.interpolate or 1
+    if request.traverse is None:
+        return request.interpolate or 1
+    steps = len(traversal_of(game.prior, request.traverse, request.steps, request.span).rows)
+    if request.steps not in (None, steps):
+        raise Mistake(f"steps={request.steps}: {request.traverse} is categorical and takes each of its {steps} values")
+    return steps
 
 
 def truncate_prior(game: Game, threshold: float) -> None:

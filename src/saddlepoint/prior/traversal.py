@@ -37,17 +37,17 @@ def traversal_of(prior: Prior, key: str, steps: int | None = None, span: Sequenc
     steps   number of values of a continuous entry; None: 8. A categorical part takes each of its `dim` values instead
     span    first and last value of a continuous entry; None: those of the part, `LatentPart.span`
     Raises Mistake for an unknown part or entry, a continuous part of several entries without an entry, fewer than two
-    steps, a span that is not increasing, and steps or a span for a categorical part.
+    steps, a span that is not increasing, and a span for a categorical part.
     """
     name, dot, index = key.partition(".")
     if name not in prior:
         raise Mistake(f"traverse={key}: the latent has the parts {', '.join(prior)}.{did_you_mean(name, list(prior))}")
     part = cast(LatentPart, prior[name])
     if isinstance(part, Categorical):
-        if dot or steps is not None or span is not None:
+        if dot or span is not None:
             raise Mistake(
                 f"traverse={key}: {name} is categorical and takes each of its {part.dim} values: traverse={name}, "
-                "without steps or span"
+                "without a span"
             )
         return Traversal(name, slice(None), torch.eye(part.dim))
     entries = f"0 to {part.dim - 1}" if part.dim > 1 else "0"
