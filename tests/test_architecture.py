@@ -28,11 +28,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "modality": {"error", "pixel"},
     "turn": {"error", "stream"},
     "console": {"error"},
-    "objective": set(),  # an objective knows logits, nothing else
+    "objective": {"ranks"},  # means over the global batch
     "prior": COMMON,
     "schedule": COMMON,
     "optimizer": COMMON,
-    "layer": COMMON | {"turn"},
+    "layer": COMMON | {"objective", "turn"},
     "regularizer": COMMON | {"turn"},
     "architecture": COMMON | {"turn", "layer"},
     "run": COMMON,
@@ -46,7 +46,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "launcher": COMMON | {"run"},
     "config": COMMON | {"data", "run"},
     "experiment": COMMON
-    | {"callback", "config", "console", "data", "evaluation", "extractor", "game", "launcher", "metric", "run", "turn"},
+    | {"callback", "config", "console", "data", "evaluation", "extractor", "game", "launcher", "metric", "objective"}
+    | {"run", "turn"}
+    | {"layer", "prior"},  # of samples: standing statistics, paths of latents
     "comparison": COMMON | {"config", "evaluation", "run"},
     "multirun": COMMON | {"config", "console", "experiment", "launcher", "run"},
     "sweep": COMMON | {"comparison", "config", "console", "experiment", "launcher", "multirun", "run"},
@@ -88,11 +90,20 @@ BASE_MODULES = {
         "wav_file",
         "text_file",
     },
-    "prior": {"prior"},
+    "prior": {"prior", "traversal"},
     "architecture": {"discriminator"},
-    "layer": {"condition_entry", "growth", "maxout", "readout", "shift", "conditional_sequential"},
-    "objective": set(),
-    "regularizer": {"regularizer", "slope"},
+    "layer": {
+        "condition_entry",
+        "growth",
+        "maxout",
+        "readout",
+        "residual_block",
+        "shift",
+        "standing_statistics",
+        "conditional_sequential",
+    },
+    "objective": {"logit_gradient"},
+    "regularizer": {"regularizer", "seeded_noise", "slope"},
     "game": {
         "average",
         "condition_source",
@@ -125,7 +136,7 @@ BASE_MODULES = {
     "launcher": {"job", "pool", "rank_processes"},
 }
 COMBINATIONS = {  # yaml files that only combine base modules or other components
-    "game": {"adaptive_augment", "conditional", "inpainting", "simultaneous", "two_player", "vae"},
+    "game": {"adaptive_augment", "conditional", "diff_augment", "inpainting", "simultaneous", "two_player", "vae"},
     "prior": {"infogan"},
     "extractor": {
         f"{name}{suffix}" for name in ("cifar10-jpeg", "digits", "mnist", "stacked-mnist") for suffix in ("", "-b")

@@ -1,21 +1,38 @@
-"""Every config file composes, every argument is an override, every objective works with every set of penalties."""
+"""Every config file composes, every argument is an override, every objective plays with every regularizer and norm."""
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Iterator
-from itertools import product
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from omegaconf import DictConfig, OmegaConf
+from play import BY_CLASS
+from torch import nn
 
+from saddlepoint.architecture import mlp
 from saddlepoint.config import catalogue
 from saddlepoint.config.check import HYDRA_KEYS, check
 from saddlepoint.config.compose import compose
 from saddlepoint.config.instantiate import import_target, instantiate, signature_parameters
 from saddlepoint.error import Mistake
+from saddlepoint.experiment.build import check_terms_and_makers
+from saddlepoint.game.dry_run import dry_run
+from saddlepoint.game.game import Game
+from saddlepoint.game.initialisation import run_data_dependent_init
+from saddlepoint.game.player import Player
+from saddlepoint.layer.spectral_norm import SpectralNorm
+from saddlepoint.prior.categorical import Categorical
+from saddlepoint.prior.normal import Normal
+from saddlepoint.prior.prior import Prior
+from saddlepoint.regularizer.regularizer import Regularizer
+from saddlepoint.turn import Batch
 
 GROUPS = catalogue.groups()
 PENALTIES = ["[]", "[r1]", "[r1,r2]", "[gradient_penalty]"]
@@ -34,6 +51,11 @@ OVERRIDES = {  # overrides that select a config file of a group without a defaul
     "layer/projection": "+layer@architecture.discriminator.readout={}",
     "prior/box_mask": "+prior@game.draws.hole={}",
     "layer/weight_norm": "+layer@architecture.discriminator.norm={}",
+    "layer/self_attention": "+layer@architecture.generator.norm={}",
+    "layer/pixel_norm": "+layer@architecture.generator.norm={}",
+    "layer/noise_injection": "+layer@architecture.generator.norm={}",
+    "layer/diff_augment": "+layer@game.makers.augment={}",
+    "layer/spectral_norm": "+layer@game.players.discriminator.network={}",
 }
 REQUIRED = {  # further overrides that a config file requires
     "architecture/linear_gaussian": ["game=vae", "regularizer=[kl,reconstruction]"],
@@ -53,6 +75,7 @@ REQUIRED = {  # further overrides that a config file requires
 DIFFERENT = {  # arguments whose value in a config file differs on purpose from the default in code
     "game/conditional": {"conditions"},
     "game/inpainting": {"conditions"},
+    "game/diff_augment": {"low"},
     "game/adaptive_augment": {"low"},  # of numbers on [0, 1)
     "extractor/nearest-b": {"second"},
     "extractor/trained-b": {"seed"},
@@ -87,15 +110,6 @@ def test_every_config_file_composes_and_passes_the_check(config_file: str) -> No
     group, _, name = config_file.partition("/")
     chosen = [names for key, names in config.choice.items() if key.split("@")[0] == group and names != []]
     assert chosen[-1:] in ([name], [[name]])
-
-
-@pytest.mark.parametrize(("objective", "penalties"), list(product(catalogue.option_names("objective"), PENALTIES)))
-def test_every_objective_composes_with_every_set_of_penalties(objective: str, penalties: str) -> None:
-    config = compose([f"objective={objective}", f"regularizer={penalties}"])
-    check(config)
-    discriminator = config.game.players.discriminator
-    assert discriminator.objective._target_ == f"saddlepoint.objective.{objective}.discriminator"
-    assert f"[{','.join(discriminator.regularizers)}]" == penalties
 
 
 # ---------------------------------------------------------------------------------------------- yaml and signatures
@@ -199,3 +213,137 @@ def test_a_user_defined_objective_needs_one_file_and_one_yaml(user_conf: Path, p
 def test_an_unknown_key_of_a_user_defined_objective_is_refused(user_conf: Path) -> None:
     with pytest.raises(Mistake, match=r"Did you mean margin\?"):
         check(compose(["objective=ramp", "+objective.discriminator.margn=2", "allow_target=[ramp_loss]"], user_conf))
+
+
+# ------------------------------------------------------------------------ objective x regularizer x normalisation
+
+NORMS = {  # of both players, or of G only: layers that need a condition or a reference batch of latents
+    "none": (None, None),
+    "batch_norm": (nn.BatchNorm1d, nn.BatchNorm1d),
+    "layer_norm": (nn.LayerNorm, nn.LayerNorm),
+    "weight_norm": ("weight_norm", "weight_norm"),
+    "pixel_norm": ("pixel_norm", "pixel_norm"),
+    "conditional_batch_norm": (None, "conditional_batch_norm"),
+    "virtual_batch_norm": (None, "virtual_batch_norm"),
+    "spectral_norm": (None, None),  # of the whole networks
+}
+ELSEWHERE = {"kl"}  # regularizers of games with further players
+OF_TWO_PLAYERS = [name for name in catalogue.option_names("regularizer") if name not in ELSEWHERE]
+PER_SAMPLE = {"r1", "r2", "approximated_r1", "approximated_r2", "gradient_penalty", "zero_centered_gradient_penalty"}
+PER_SAMPLE |= {"dragan"}
+REFUSED = {"batch_norm": PER_SAMPLE | {"path_length"}, "conditional_batch_norm": {"path_length"}}  # slopes per sample
+
+
+HEADS = {"classification": {"label": 8}, "multi_hinge": {"label": 9}, "mutual_information": {"category": 4}}
+
+
+@cache
+def norm(name: Any) -> Any:
+    """The class of a normalisation, or the partial that the yaml of a layer defines."""
+    if not isinstance(name, str):
+        return name
+    key = "architecture.generator.norm"
+    return instantiate(OmegaConf.select(compose([f"+layer@{key}={name}"]), key), key)
+
+
+@cache
+def components(objective: str) -> dict[str, tuple[Any, dict[str, Regularizer]]]:
+    """The objective and the terms of all regularizers, by player, from one config."""
+    config = compose([f"objective={objective}", f"regularizer=[{','.join(OF_TWO_PLAYERS)}]", "data=gaussians"])
+    check(config)
+    players = {name: f"game.players.{name}" for name in config.game.players}
+    assert config.objective.discriminator._target_ == f"saddlepoint.objective.{objective}.discriminator"
+    return {
+        name: tuple(
+            instantiate(OmegaConf.select(config, f"{key}.{part}"), f"{key}.{part}")
+            for part in ("objective", "regularizers")
+        )
+        for name, key in players.items()
+    }
+
+
+def small_game(objective: str, regularizer: str | None, normalisation: str) -> Game:
+    """The two-player game with tiny perceptrons, one regularizer and one normalisation."""
+    parts = {"z": Normal(3), **({"category": Categorical(4)} if regularizer == "mutual_information" else {})}
+    of_d, of_g = map(norm, NORMS[normalisation])
+    networks = {
+        "discriminator": mlp.Discriminator([2], [6], of_d, heads=HEADS.get(regularizer or "")),
+        "generator": mlp.Generator(sum(part.dim for part in parts.values()), [2], [6], of_g),
+    }
+    players = {}
+    for name, network in networks.items():
+        loss, terms = components(objective)[name]
+        one_term = {key: copy.deepcopy(term) for key, term in terms.items() if key == regularizer}
+        network = SpectralNorm(network) if normalisation == "spectral_norm" else network
+        players[name] = Player(network, partial(torch.optim.SGD, lr=0.01), loss, one_term)
+    assert regularizer is None or any(player.terms for player in players.values())
+    return Game(players, Prior(**parts), sides=BY_CLASS, conditions="labels", classes={"y": 8})
+
+
+class Weights:
+    """Records the weights of every player before each turn."""
+
+    def __init__(self) -> None:
+        self.turns: list[tuple[list[str], dict[str, torch.Tensor]]] = []
+
+    def before_turn(self, game: Game, names: Sequence[str], batch: Batch) -> None:
+        weights = {
+            name: torch.cat([p.detach().flatten() for p in player.parameters()])
+            for name, player in game.players.items()
+        }
+        self.turns.append((list(names), weights))
+
+    def before_step(self, game: Game, names: Sequence[str]) -> None:
+        pass
+
+
+def one_batch() -> Batch:
+    stream = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2, 8, 2, generator=stream), torch.arange(8)
+    return Batch(x[0], y, (x[1], y))
+
+
+@pytest.mark.parametrize("objective", catalogue.option_names("objective"))
+def test_every_objective_plays_a_round_with_every_regularizer_and_normalisation_and_moves_only_the_mover(
+    objective: str,
+) -> None:
+    torch.manual_seed(0)
+    batch, weights = one_batch(), Weights()
+    for regularizer, normalisation in product([None, *OF_TWO_PLAYERS], NORMS):
+        if regularizer in REFUSED.get(normalisation, ()):
+            continue
+        game, what = small_game(objective, regularizer, normalisation), f"{objective}, {regularizer}, {normalisation}"
+        run_data_dependent_init(game, [batch])
+        game._optimizers = {name: player.optimizer() for name, player in game.players.items()}
+        game._trainable_parameters = {name: list(player.network.parameters()) for name, player in game.players.items()}
+        weights.turns.clear()
+        game.observers = [weights]
+        game.round(batch)
+        weights.before_turn(game, [], batch)
+        assert [names for names, _ in weights.turns] == [["discriminator"], ["generator"], []], what
+        for (names, before), (_, after) in pairwise(weights.turns):
+            moved = [name for name in after if not torch.equal(before[name], after[name])]
+            assert moved == names, what
+        assert all(value.isfinite().all() for value in weights.turns[-1][1].values()), what
+        terms = {term for losses, _ in game.last_losses.values() for term in losses}
+        assert terms == {"adversarial", *([regularizer] if regularizer else [])}, what
+
+
+@pytest.mark.parametrize("normalisation", NORMS)
+def test_exactly_the_terms_of_a_slope_per_sample_are_refused_with_a_normalisation_over_the_batch(
+    normalisation: str,
+) -> None:
+    refused = {}
+    for regularizer in OF_TWO_PLAYERS:
+        game = small_game("hinge", regularizer, normalisation)
+        try:
+            check_terms_and_makers(game)
+            dry_run(game, one_batch())
+        except Mistake as mistake:
+            refused[regularizer] = str(mistake)
+    assert set(refused) == REFUSED.get(normalisation, set())
+    assert all(f".{regularizer}" in message for regularizer, message in refused.items())
+
+
+def test_every_normalisation_of_the_catalogue_is_in_the_table() -> None:
+    assert {name for name in catalogue.option_names("layer") if name.endswith("_norm")} <= set(NORMS)

@@ -13,15 +13,22 @@ from saddlepoint.error import Mistake
 from saddlepoint.game.dry_run import dry_run
 from saddlepoint.layer.minibatch_discrimination import MinibatchDiscrimination
 from saddlepoint.objective import hinge, nonsaturating, relativistic
+from saddlepoint.regularizer.approximated_r1 import ApproximatedR1
+from saddlepoint.regularizer.approximated_r2 import ApproximatedR2
+from saddlepoint.regularizer.dragan import Dragan
 from saddlepoint.regularizer.gradient_penalty import GradientPenalty
 from saddlepoint.regularizer.historical_averaging import HistoricalAveraging
 from saddlepoint.regularizer.r1 import R1
 from saddlepoint.regularizer.r2 import R2
 from saddlepoint.regularizer.regularizer import Regularizer
+from saddlepoint.regularizer.zero_centered_gradient_penalty import ZeroCenteredGradientPenalty
 from saddlepoint.schedule.linear import Linear
 from saddlepoint.turn import DiscriminatorOutput
 
-PENALTIES = {"r1": R1, "r2": R2, "gradient_penalty": GradientPenalty}
+PENALTIES = {
+    "r1": R1, "r2": R2, "gradient_penalty": GradientPenalty, "dragan": Dragan, "approximated_r1": ApproximatedR1,
+    "approximated_r2": ApproximatedR2, "zero_centered_gradient_penalty": ZeroCenteredGradientPenalty,
+}  # fmt: skip
 BATCH = batches(1)[0]
 
 

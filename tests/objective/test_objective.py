@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
+from torch.nn.functional import softplus
 
 from saddlepoint.objective import hinge, least_squares, minimax, nonsaturating, relativistic, wasserstein
 
@@ -41,7 +42,7 @@ def test_the_loss_of_the_discriminator_is_the_sum_of_both_cross_entropies(object
 def test_with_real_label_0_9_the_minimum_is_1_3763_at_d_0_45_if_p_equals_q(objective):
     d = torch.linspace(0.3, 0.6, 300_001, dtype=torch.float64)
     logit = (d / (1 - d)).log()
-    cost = 0.9 * torch.nn.functional.softplus(-logit) + 1.1 * torch.nn.functional.softplus(logit)
+    cost = 0.9 * softplus(-logit) + 1.1 * softplus(logit)
     assert d[cost.argmin()].item() == pytest.approx(0.45, abs=1e-5)
     best = torch.tensor([math.log(0.45 / 0.55)], dtype=torch.float64)
     assert objective.discriminator(best, best, real_label=0.9).item() == pytest.approx(1.3763, abs=5e-5)
@@ -122,3 +123,9 @@ def test_no_objective_overflows_on_large_logits(name):
 def test_a_real_label_outside_0_1_is_refused(objective, real_label):
     with pytest.raises(ValueError, match=f"real_label={real_label}"):
         objective.discriminator(torch.zeros(2), torch.zeros(2), real_label=real_label)
+
+
+def test_the_nonsaturating_loss_is_the_softplus_logistic_loss():
+    real, fake = L, L.flip(0) + 0.3
+    assert nonsaturating.discriminator(real, fake) == softplus(-real).mean() + softplus(fake).mean()
+    assert nonsaturating.generator(fake) == softplus(-fake).mean()

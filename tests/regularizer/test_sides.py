@@ -62,6 +62,15 @@ def test_the_path_length_of_a_linear_generator_is_that_of_its_matrix(size):
     assert term(turn).item() == pytest.approx((lengths - updated).square().mean().item(), rel=1e-4)
 
 
+def test_a_sample_that_does_not_depend_on_its_latent_has_a_finite_gradient():
+    """A generator whose hidden units are all 0 at one latent: the length is 0, where a root has no derivative."""
+    weight = torch.ones(3, 2, requires_grad=True)
+    z = torch.tensor([[1.0, 1.0], [-1.0, -1.0]], requires_grad=True)
+    sides = Turn({}, {}, None, {"latent": {"z": z}}, term_draw=torch.arange(2),
+                 samples={"fake": Sample((z @ weight.T).relu(), None, None)})  # fmt: skip
+    assert torch.autograd.grad(PathLength()(sides), weight)[0].isfinite().all()
+
+
 def test_path_length_moves_only_the_generator_on_the_turns_on_which_it_is_due():
     torch.manual_seed(0)
     plays = game(hinge, nets=(Maker(nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))), networks()[1]))

@@ -24,7 +24,10 @@ saddlepoint evaluate samples=faces.zip data=image_folder data.folder=training.zi
 saddlepoint evaluate run=outputs/<name>/seed0 at=best 'metric=[frechet_distance]'""",
     "sample": """\
 saddlepoint sample run=outputs/<name>/seed0 n=64 to=grid.png
-saddlepoint sample run=outputs/<name>/seed0 n=10_000 to=samples.npz""",
+saddlepoint sample run=outputs/<name>/seed0 n=10_000 to=samples.npz
+saddlepoint sample run=outputs/<name>/seed0 interpolate=8          rows from one latent to another
+saddlepoint sample run=outputs/<name>/seed0 traverse=category      a row per latent, a column per value of a code
+saddlepoint sample run=outputs/<name>/seed0 truncation=0.5 standing_statistics=16   as BigGAN""",
     "memorisation": """\
 saddlepoint memorisation run=outputs/<name>/seed0
 saddlepoint memorisation samples=folder/ data=digits       stored samples, and their training data""",

@@ -1,8 +1,9 @@
 """saddlepoint sample: draw samples from a run's generator to files of the data's modality: png, npz, wav, txt."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from saddlepoint.cli import unused_override
@@ -18,6 +19,7 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     unused_override.check_overrides_used("sample", rest)
     log, run = line_printer(Console(stderr=True)), Run(config.run)
     run_config = check(load_run_config(run, rest, log, config_dir))
-    request = Request(config.n, config.label, config.by, config.source)
+    keys: Any = OmegaConf.to_container(config)
+    request = Request(**{name: keys[name] for name in Request._fields})
     write_samples(run, run_config, request, config.to, config.at, config.sample_seed, config.average, log)
     return 0

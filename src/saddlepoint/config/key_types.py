@@ -55,6 +55,7 @@ AT = Natural | Literal["last", "best", "previous"]
 Checkpoint = Annotated[
     pydantic_type(AT), invalid_message_annotation("it is last, best, previous, or the image count of a snapshot")
 ]
+Positive = Annotated[Number, Field(gt=0)]
 Fraction = Annotated[Number, Field(gt=0, lt=1)]
 Size = Annotated[
     pydantic_type(Count | tuple[Count, Count]) | None,
@@ -159,6 +160,13 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
         "to": NameOrNull,
         "sample_seed": Natural,
         "average": Flag,
+        "truncation": nullable(Positive),
+        "standing_statistics": CountOrNull,
+        "interpolate": nullable(integer_from(2)),
+        "kind": Literal["spherical", "linear"] | None,
+        "traverse": TextOrNull,
+        "steps": nullable(integer_from(2)),
+        "span": value_type(tuple[float, float] | None),
     },
     "memorisation": {
         "run": NameOrNull,

@@ -158,7 +158,11 @@ SAMPLING = {f"{NUMBER} num count number bs batch_size batchsize": "n={}",
             "ema use_ema averaged evaluation.average": "average={}"}  # fmt: skip
 OF_COMMANDS: dict[str, dict[str, str]] = {
     "sample": {TO: "to={}", AT: "at={}", RUN: "run={}", **SAMPLING, "samples": "n={}",
-               "class classes labels class_idx target_class y": "label={}"},
+               "class classes labels class_idx target_class y": "label={}",
+               "trunc threshold truncation_factor truncation_threshold": "truncation={}",
+               "standing_stats standing_statistics_passes num_accumulations": "standing_statistics={}",
+               "interp interpolation interpolate_steps": "interpolate=8", "slerp": "interpolate=8 kind=spherical",
+               "lerp": "interpolate=8 kind=linear", "traversal": "traverse={}"},
     "evaluate": {TO: "to={}", AT: "at={}", RUN: "run={}", f"{NUMBER} n": "evaluation.n={}",
                  "ema use_ema averaged average": "evaluation.average={}"},
     "memorisation": {TO: "to={}", AT: "at={}", RUN: "run={}", **SAMPLING},

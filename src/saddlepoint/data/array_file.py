@@ -24,6 +24,7 @@ SUFFIXES = (".npz", ".npy")
 LABELS = ("arr_1", "y", "labels")  # names of the array of labels
 SAMPLES = ("arr_0", "x")  # names of the array of samples, if there are several arrays
 DESCRIPTIONS = {Audio: ("rate",), Tokens: ("vocabulary",)}  # arrays that describe the samples of a modality
+CONTRACT = "contract"  # a single text, written by `saddlepoint sample`: how the samples were drawn
 LAST, FIRST = "N, height, width, channels", "N, channels, height, width"
 MAX_UINT8 = 255
 
@@ -194,7 +195,7 @@ def _assign_roles(
 ) -> tuple[str | None, str, list[str]]:
     """Return the name of the labels or None, of the samples, and of further columns."""
     label_name, descriptions = None, DESCRIPTIONS.get(modality, ()) if len(dimensions) > 1 else ()
-    dimensions = {name: n for name, n in dimensions.items() if name not in descriptions}
+    dimensions = {name: n for name, n in dimensions.items() if name not in descriptions and (name, n) != (CONTRACT, 0)}
     if len(dimensions) > 1:
         label_name = next((name for name in LABELS if dimensions.get(name) in (1, 2)), None)
     others = [name for name in dimensions if name != label_name]

@@ -3,7 +3,7 @@
 import copy
 import inspect
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -13,6 +13,7 @@ import torch
 from omegaconf import DictConfig
 from pytorch_lightning import Callback
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from saddlepoint.callback.checkpoint import Checkpoint
 from saddlepoint.config import allow_list
@@ -31,9 +32,13 @@ from saddlepoint.game.sampling import samples_for_judge
 from saddlepoint.game.side import check_entries
 from saddlepoint.modality import Modality, modality_of
 from saddlepoint.mode import in_mode
+from saddlepoint.objective.logit_gradient import logit_gradient
 from saddlepoint.run.storage.cache import Log
 from saddlepoint.stream import Stream, derive_seed
 
+BOUNDED = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "softmax": (0.0, 1.0)}  # the ranges of functions of torch
+RESHAPES = ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Select", "Slice", "Alias", "ToCopy")
+FAR = 1e4  # a logit at which every loss with a minimum is flat or rises
 THREADS = torch.get_num_threads()  # torch's default, before it is changed
 
 
@@ -67,7 +72,7 @@ def build(
     check_labels_exist(game, data)
     check_modality(game, data)
     set_threads(config, game)
-    for line in dry_run(game, data.first_batch(ROWS)):
+    for line in (*check_terms_and_makers(game), *dry_run(game, data.first_batch(ROWS)), *objective_warnings(game)):
         log(line)
     evaluator = build_evaluator(config, data, log, progress)
     if evaluator is None:
@@ -223,6 +228,42 @@ def check_batch_sizes(config: CheckedConfig, game: Game) -> None:
                 raise Mistake(f"{key}=1: {layers[0]} compares the samples of a batch, so it needs at least 2")
 
 
+def check_terms_and_makers(game: Game) -> list[str]:
+    """Call `check_game` of every term that counts, and of makers that define it; return the warnings."""
+    terms = {f"regularizer.{p}.{key}": term for p in game.players for key, term in game.player(p).terms.items()}
+    makers = {f"game.makers.{key}": maker for key, maker in game.makers.items() if hasattr(maker, "check_game")}
+    lines = []
+    for path, component in {**terms, **makers}.items():
+        try:
+            line = cast(Any, component).check_game(game) if getattr(component, "weight", None) != 0 else None
+        except Mistake as mistake:
+            raise Mistake(f"{path}: {mistake}") from None
+        lines += [f"{path}: {line}"] if line else []
+    return lines
+
+
+def objective_warnings(game: Game) -> list[str]:
+    """Return a warning for each player whose loss has no minimum and whose network nothing bounds."""
+    lines = []
+    for name in game.players:
+        player = game.player(name)
+        judges = name in {side.judge for side in game.sides.values()}
+        if (
+            not judges
+            or player.objective is None
+            or player.terms
+            or any(map(is_parametrized, player.network.modules()))
+        ):
+            continue
+        real, fake = logit_gradient(player.objective, FAR, -FAR)
+        if real < 0 or fake > 0:
+            lines.append(
+                f"objective.{name} falls without limit as logits grow, and nothing limits the slope of {name}: add for "
+                "example +regularizer=gradient_penalty, or +layer@game.players.{name}.network=spectral_norm"
+            )
+    return lines
+
+
 def check_networks_fit(game: Game, shape: tuple[int, ...], classes: int | None) -> None:
     """Raise Mistake if a forward pass of G and D on two samples, or an objective on their logits, fails."""
     stream = Stream(game.seed, "fits", device=game.device)
@@ -244,6 +285,8 @@ def check_networks_fit(game: Game, shape: tuple[int, ...], classes: int | None) 
     if tuple(x.shape[1:]) != shape:
         raise Mistake(f"the generator makes {list(x.shape[1:])}, but data.shape is {list(shape)}{location}")
     output = _discriminator_output(game, stream, shape) if can_judge_samples(game) else None
+    if output is not None and (judge := str(game.sides[game.samples].judge)):
+        _check_logits_unbounded(judge, judge_of(game).objective, output.logits)
     for name in game.players:
         player = game.player(name)
         for fakes in dict.fromkeys((2, 2 * player.multiple)) if player.objective is not None else ():
@@ -289,6 +332,23 @@ def _discriminator_output(game: Game, stream: Stream, shape: tuple[int, ...]) ->
             f"DiscriminatorOutput(logits, features, heads){format_source_location(network)}"
         )
     return output
+
+
+def _check_logits_unbounded(judge: str, objective: Callable[..., torch.Tensor] | None, logits: torch.Tensor) -> None:
+    """Raise Mistake if D ends with a function of bounded range and the optimum of its objective is outside."""
+    node = logits.grad_fn
+    while node is not None and node.name().startswith(RESHAPES):
+        node = node.next_functions[0][0]
+    function = node.name().partition("Backward")[0].lower() if node is not None else ""
+    if objective is None or function not in BOUNDED:
+        return
+    low, high = BOUNDED[function]
+    real, fake = logit_gradient(objective, high, low)
+    if real < 0 or fake > 0:  # reals should be above the upper bound, or fakes below the lower one
+        raise Mistake(
+            f"objective.{judge}: its optimum is out of reach of {judge}, which ends with a {function}, from {low:g} to "
+            f"{high:g}: return logits, without the {function}, or choose objective=least_squares"
+        )
 
 
 def _check_head_size(head: str | None, heads: Mapping[str, torch.Tensor], classes: int | None) -> None:

@@ -1,25 +1,43 @@
-"""Drawing samples of a run, with label=3, by=label or source=<folder>, and writing them to files."""
+"""Drawing samples of a run, for given conditions, or along paths of latents, and writing them to files."""
 
+import io
+import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from saddlepoint.config.tree import CheckedConfig
+from saddlepoint.data.array_file import CONTRACT
 from saddlepoint.data.samples import load_samples
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.experiment.build import build_game, modality_from_config
 from saddlepoint.experiment.devices import resolve_device
 from saddlepoint.experiment.restore import restore_checkpoint_or_snapshot
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import class_condition_name, condition_columns, condition_entries
+from saddlepoint.game.lineage import class_condition_name, condition_columns, condition_entries, latent_part_names
+from saddlepoint.game.sampling import (
+    build_sampling_turn,
+    draw_condition,
+    draw_dropout_seed,
+    generate,
+    ordered_condition,
+    prepare_sampling_networks,
+    sampling_contract,
+)
+from saddlepoint.layer.standing_statistics import standing_statistics
 from saddlepoint.modality import Modality, default_modality
 from saddlepoint.modality.modality import FOLDER
+from saddlepoint.prior.normal import Normal
+from saddlepoint.prior.traversal import interpolate_by_prior, traversal_of
+from saddlepoint.prior.truncated_normal import TruncatedNormal
 from saddlepoint.run import destination
 from saddlepoint.run.folder import Run, load_json, unwritable_error, write_file
 from saddlepoint.run.storage.cache import Log
@@ -34,6 +52,17 @@ class Request(NamedTuple):
     label: Any = None  # a class, or {label: class}
     by: str | None = None  # the name of a label
     source: Any = None  # a path, or {condition: path}
+    truncation: float | None = None  # the threshold of normal latents
+    standing_statistics: int | None = None  # the number of forward passes
+    interpolate: int | None = None  # steps from one latent to another
+    kind: str | None = None  # of the interpolation: spherical, linear; None: by the prior
+    traverse: str | None = None  # a part of the latent, or <part>.<entry>
+    steps: int | None = None  # values of a continuous part
+    span: Sequence[float] | None = None  # first and last of them
+
+
+BATCH = 500  # samples that are computed at once
+LATENT_KEYS = ("truncation", "interpolate", "kind", "traverse", "steps", "span")
 
 
 @dataclass(frozen=True)
@@ -44,6 +73,7 @@ class ResolvedRequest:
     condition: Condition = field(default_factory=dict)
     columns: int | None = None  # samples per row of the picture; None: a square
     labels: Tensor | None = None  # [n], the class of each sample, column y, if it was requested
+    latent: Mapping[str, Tensor] | None = None  # n latents, under a complete condition; None: drawn with the samples
 
 
 def resolve_request(
@@ -77,6 +107,65 @@ def resolve_request(
         resolved = ResolvedRequest(n, condition)
     name = class_condition_name(game)
     return resolved if name is None else replace(resolved, labels=resolved.condition.get(name))
+
+
+def check_latent_request(game: Game, request: Request) -> int:
+    """Return the number of samples per path; 1 without a path.
+
+    Raises Mistake if a request of latents contradicts another, or if samples of the game are not made from them.
+    """
+    requested = [name for name in ("interpolate", "traverse", "truncation") if getattr(request, name) is not None]
+    for name, of in (("kind", "interpolate"), ("steps", "traverse"), ("span", "traverse")):
+        if getattr(request, name) is not None and of not in requested:
+            raise Mistake(f"{name}={getattr(request, name)}: it belongs to {of}=, which is not given")
+    if "interpolate" in requested and "traverse" in requested:
+        raise Mistake("interpolate= changes all parts of the latent and traverse= changes one: give one of the two")
+    if request.by is not None and requested and requested[0] != "truncation":
+        raise Mistake(f"by= draws a row per class and {requested[0]}= a row per latent: give label= instead of by=")
+    parts = latent_parts(game)
+    for name in requested:
+        if not parts:
+            raise Mistake(f"{name}={getattr(request, name)}: samples of this run are not made from latents")
+    used = str(request.traverse).partition(".")[0]
+    if request.traverse is not None and used in game.prior and used not in parts:
+        raise Mistake(f"traverse={request.traverse}: samples of this run are made from {', '.join(parts)} only")
+    if request.traverse is None:
+        return request.interpolate or 1
+    steps = len(traversal_of(game.prior, request.traverse, request.steps, request.span).rows)
+    if request.steps not in (None, steps):
+        raise Mistake(f"steps={request.steps}: {request.traverse} is categorical and takes each of its {steps} values")
+    return steps
+
+
+def truncate_prior(game: Game, threshold: float) -> None:
+    """Truncate the normal parts of the latent at +-threshold.  Raises Mistake if there are none."""
+    kinds = {name: type(game.prior[name]).__name__ for name in latent_parts(game)}
+    normal = {name: part for name, part in game.prior.items() if name in kinds and isinstance(part, Normal)}
+    if not normal:
+        described = ", ".join(f"{name} is {kind}" for name, kind in kinds.items())
+        raise Mistake(f"truncation={threshold}: it redraws the tails of normal latents, and here {described}")
+    for name, part in normal.items():
+        game.prior[name] = TruncatedNormal(part.dim, min(threshold, getattr(part, "threshold", threshold)))
+
+
+def resolve_latents(game: Game, request: Request, resolved: ResolvedRequest, seed: int) -> ResolvedRequest:
+    """Return a request with the latents of an interpolation or traversal; `resolved` has one row per path.
+
+    Path i begins at the latent of sample i of the request without a path, and keeps its condition.
+    """
+    stream = Stream(seed, "sample", device=game.device)
+    condition = draw_condition(game, resolved.n, stream, resolved.condition)
+    latent = game.prior.sample(resolved.n, stream)
+    if request.traverse is not None:
+        latent = traversal_of(game.prior, request.traverse, request.steps, request.span).latents(latent)
+    else:
+        other = game.prior.sample(resolved.n, stream)
+        latent = interpolate_by_prior(game.prior, latent, other, request.interpolate or 8, request.kind)
+    n = len(next(iter(latent.values())))
+    steps = n // resolved.n
+    condition = {name: entry.repeat_interleave(steps, 0) for name, entry in condition.items()}
+    labels = None if resolved.labels is None else resolved.labels.repeat_interleave(steps)
+    return ResolvedRequest(n, condition, steps, labels, latent)
 
 
 def _class_number(game: Game, name: str, value: Any) -> int:
@@ -142,16 +231,44 @@ def write_samples(
     path, suffix = _check_and_parse_destination(to or f"samples{_default_suffix(modality, shape, request.n)}", modality)
     modality.check_suffix(suffix, shape, request.n)
     game = build_game(config)
+    steps = check_latent_request(game, request)
     restore_checkpoint_or_snapshot(game, run, at, log)
+    if request.truncation is not None:
+        truncate_prior(game, request.truncation)
     columns = (load_json(run.folder / "provenance.json").get("data") or {}).get("columns") or {}
-    resolved = resolve_request(game, request, modality, {**columns, "x": list(shape)}, log)
+    rows = request._replace(n=max(1, request.n // steps))
+    resolved = resolve_request(game, rows, modality, {**columns, "x": list(shape)}, log)
     game.to(resolve_device(config))
-    x = draw_samples(game, resolved.n, seed, average, 500, modality, resolved.condition, resolved.columns)
-    _write_samples(x, path, suffix, modality, resolved)
-    per_class = f" ({resolved.columns} of each class, the same latents for each)" if resolved.columns else ""
-    log(f"{resolved.n} samples of {run.folder}, {game.images:,} images{per_class}: {path}")
+    if steps > 1:
+        resolved = resolve_latents(game, request, resolved, seed)
+    contract = {"images": game.images, "sample_seed": seed, **sampling_contract(game, average, "running", BATCH)}
+    settings = {key: getattr(request, key) for key in LATENT_KEYS if getattr(request, key) is not None}
+    period = resolved.columns if request.by is not None else None
+    statistics = nullcontext()
+    if passes := request.standing_statistics:
+        networks, _ = prepare_sampling_networks(game, average)
+        forwards = [_forward_pass(game, networks, config.batch, Stream(seed, "statistics"))] * passes
+        statistics = standing_statistics(networks.values(), forwards)
+        contract["batch_norm"] = f"standing, {passes} passes of {config.batch}"
+    with statistics:
+        x = draw_samples(game, resolved.n, seed, average, BATCH, modality, resolved.condition, period, resolved.latent)
+    _write_samples(x, path, suffix, modality, resolved, contract | settings)
+    layout = f" ({period} of each class, the same latents for each)" if period else ""
+    layout = f" ({resolved.n // steps} rows of {steps})" if steps > 1 else layout
+    log(f"{resolved.n} samples of {run.folder}, {game.images:,} images{layout}: {path}")
     if warning := modality.describe_information_loss(suffix):
         log(warning)
+
+
+def _forward_pass(game: Game, networks: Mapping[str, Any], n: int, stream: Stream) -> Callable[[], Any]:
+    """Return a function that draws n samples by `networks`, under conditions of `game.conditions`."""
+    stream.device = game.device
+
+    def forward() -> Any:
+        latent, condition = game.prior.sample(n, stream), draw_condition(game, n, stream)
+        return build_sampling_turn(game, latent, ordered_condition(game, condition), networks).side_sample(game.samples)
+
+    return forward
 
 
 def draw_samples(
@@ -159,16 +276,18 @@ def draw_samples(
     n: int,
     seed: int = 0,
     average: bool = True,
-    batch: int = 500,
+    batch: int = BATCH,
     modality: Modality | None = None,
     condition: Condition = UNCONDITIONAL,
     period: int | None = None,
+    latent: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
     """Draw n samples, returned on the CPU in stored form; the samples depend on the seed, not on the batch size.
 
     modality   None: the one that the shape implies
     condition  entries of n rows; missing entries are drawn by game.conditions
     period     the latents repeat after this many samples; None: never
+    latent     n latents, under a complete condition; None: drawn from the prior
     """
     stream, batches = Stream(seed, "sample", device=game.device), []
     for start in range(0, n, period or n):
@@ -177,7 +296,11 @@ def draw_samples(
         for i in range(start, end, batch):
             rows = slice(i, min(end, i + batch))
             batch_condition = {name: entry[rows].to(game.device) for name, entry in condition.items()}
-            x = game.sample(rows.stop - rows.start, batch_condition, stream, average).cpu()
+            if latent is None:
+                x = game.sample(rows.stop - rows.start, batch_condition, stream, average).cpu()
+            else:
+                z = {name: part[rows] for name, part in latent.items()}
+                x = generate(game, z, batch_condition, average, seed=draw_dropout_seed(game, stream)).cpu()
             modality = modality or default_modality(x.shape[1:])
             batches.append(modality.to_stored(x))
     return torch.cat(batches)
@@ -206,14 +329,26 @@ def _check_and_parse_destination(to: str, modality: Modality) -> tuple[Path, str
     return Path(to), suffix
 
 
-def _write_samples(x: Tensor, to: Path, suffix: str, modality: Modality, resolved: ResolvedRequest) -> None:
-    """Write one file atomically, or a folder with one file per sample; an npz also gets the requested classes."""
+def _write_samples(
+    x: Tensor, to: Path, suffix: str, modality: Modality, resolved: ResolvedRequest, contract: Mapping[str, Any]
+) -> None:
+    """Write one file atomically, or a folder of files; an npz also gets the requested classes and the contract."""
     try:
         (to if suffix == FOLDER else to.parent).mkdir(parents=True, exist_ok=True)
         if suffix != FOLDER:
-            write_file(to, modality.file_content(x, suffix, resolved.columns, resolved.labels))
+            content = modality.file_content(x, suffix, resolved.columns, resolved.labels)
+            write_file(to, _with_contract(content, contract) if suffix == ".npz" else content)
             return
-        for name, content in modality.folder_contents(x):
-            (to / name).write_bytes(content)
+        for name, file_content in modality.folder_contents(x):
+            (to / name).write_bytes(file_content)
     except OSError as error:
         raise unwritable_error(to, error) from None
+
+
+def _with_contract(npz: bytes, contract: Mapping[str, Any]) -> bytes:
+    """Return an npz with a further array, the contract of the samples as JSON text."""
+    content, array = io.BytesIO(npz), io.BytesIO()
+    np.save(array, np.array(json.dumps(contract)))
+    with zipfile.ZipFile(content, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(f"{CONTRACT}.npy"), array.getvalue())
+    return content.getvalue()

@@ -11,12 +11,15 @@ number of channels: flip, integer translation with reflection, brightness N(0, s
 shift N(0, s^2). A distortion is applied if u < p, so at p = 0 every sample is unchanged bit for bit.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from saddlepoint import ranks
 from saddlepoint.error import Mistake
 from saddlepoint.layer.condition_entry import condition_entry
+from saddlepoint.objective.logit_gradient import logit_gradient
 from saddlepoint.turn import Condition, Turn
 
 NUMBERS = 9  # uniform numbers per sample [C, H, W] or [C, L]; points [D] need 1 + D
@@ -28,7 +31,7 @@ class AdaptiveAugment(nn.Module):
     player      p is adjusted after its turns
     side        side of reals whose logits adjust p
     start       initial p
-    target      of r; above it p rises. The sign of a logit must mean real or fake, so `wasserstein` is not suitable
+    target      of r; above it p rises
     speed       images for a change of p from 0 to 1; None: p stays at `start`
     every       turns between two adjustments
     flip        whether to mirror the last dimension, with probability 1/2
@@ -90,6 +93,20 @@ class AdaptiveAugment(nn.Module):
         if not space:
             return shift_points(x, numbers, self.p, self.shift)
         return distort(x, numbers, self.p, self.flip, self.translate, self.brightness, self.contrast)
+
+    def check_game(self, game: Any) -> None:
+        """Raise Mistake if the sign of a logit does not separate reals from fakes under the objective of `player`."""
+        objective = game.players[self.player].objective if self.player in game.players else None
+        if objective is None or self.speed is None:
+            return
+        low, middle, high = (sum(logit_gradient(objective, c, c)) for c in (-3.0, 0.0, 3.0))
+        unknown = max(abs(low), abs(middle), abs(high)) < 1e-9  # only differences of logits count
+        if unknown or middle < -1e-9:
+            raise Mistake(
+                f"p follows the sign of the logits of {self.player} on reals, but if reals and fakes are equal this "
+                f"objective gives them {'any sign' if unknown else 'a positive sign'}. Choose another objective, or a "
+                "constant p: speed=null start=<p>"
+            )
 
     @torch.no_grad()
     def after_turn(self, player: str, turn: Turn) -> None:

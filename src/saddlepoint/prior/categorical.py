@@ -11,6 +11,8 @@ from saddlepoint.stream import Stream
 class Categorical(LatentPart):
     """A one-hot code of `dim` equally likely categories.  Chen et al. 2016 (arXiv:1606.03657), section 5."""
 
+    discrete = True
+
     def sample(self, n: int, stream: Stream) -> Tensor:
         """Draw one-hot rows, [n, dim]."""
         return one_hot(stream.integers(self.dim, n), self.dim).to(torch.get_default_dtype())

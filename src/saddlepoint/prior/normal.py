@@ -9,6 +9,8 @@ from saddlepoint.stream import Stream
 class Normal(LatentPart):
     """dim independent standard normals."""
 
+    span = (-2.0, 2.0)  # the central 95%
+
     def sample(self, n: int, stream: Stream) -> Tensor:
         """Draw n rows, [n, dim]."""
         return stream.normal(n, self.dim)

@@ -12,6 +12,9 @@ from saddlepoint.stream import Stream
 class LatentPart(nn.Module):
     """One part of the latent: `dim` numbers per sample."""
 
+    discrete = False  # whether its values are isolated, so that there is no slope along it
+    span: tuple[float, float] | None = None  # first and last value of an entry in a traversal, if values are ordered
+
     def __init__(self, dim: int) -> None:
         super().__init__()
         if dim < 1:

@@ -14,6 +14,7 @@ class Uniform(LatentPart):
         if not low < high:
             raise ValueError(f"Uniform: low={low} must be below high={high}")
         self.low, self.high = low, high
+        self.span = (low, high)
 
     def sample(self, n: int, stream: Stream) -> Tensor:
         """Draw n rows in [low, high), [n, dim]."""

@@ -50,7 +50,7 @@ class Classification(Regularizer):
         return sum(losses[1:], losses[0]) if losses else 0 * turn["real"].logits.sum()
 
     def side_loss(self, sample: Sample | None, side: str) -> Tensor | None:
-        """Return the mean cross-entropy of a side, a scalar; None without labelled samples: their mean would be NaN."""
+        """Return the mean loss of a side, a scalar; None without labelled samples: their mean would be NaN."""
         if side == "labelled" and (sample is None or len(sample.x) == 0):
             return None
         if sample is None or LABEL not in sample.condition:
@@ -59,7 +59,11 @@ class Classification(Regularizer):
                 "this regularizer, or use a conditional game: game=conditional"
             )
         self.check_output(sample.output)
-        return cross_entropy(sample.output.heads[self.head], sample.condition[LABEL])
+        return self.loss(sample.output.heads[self.head], sample.condition[LABEL])
+
+    def loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return the mean cross-entropy of logits [N, K] and classes [N], a scalar."""
+        return cross_entropy(logits, label)
 
     def check_output(self, output: DiscriminatorOutput) -> None:
         """Raise Mistake if D does not have the head."""

@@ -19,8 +19,12 @@ class GradientPenalty(Regularizer):
 
     def forward(self, turn: Turn) -> Tensor:
         """Return E(||grad D(x^)|| - 1)^2, a scalar.  1e-12 under the root keeps the gradient finite at slope 0."""
-        real = turn["real"].x.detach()
-        fake = turn["fake"].x.detach()[: len(real)]  # one fake per real, if there are more fakes
-        e = turn.term_draw.view(-1, *(1,) * (real.ndim - 1))
-        between = Sample((e * real + (1 - e) * fake).requires_grad_(), turn["real"].condition, turn["real"].judge)
-        return ((squared_slope(between) + 1e-12).sqrt() - 1).square().mean()
+        return ((squared_slope(interpolated(turn)) + 1e-12).sqrt() - 1).square().mean()
+
+
+def interpolated(turn: Turn) -> Sample:
+    """Return the samples x^ between real and fake, leaves that require grad, with the coefficients turn.term_draw."""
+    real = turn["real"].x.detach()
+    fake = turn["fake"].x.detach()[: len(real)]  # one fake per real, if there are more fakes
+    e = turn.term_draw.view(-1, *(1,) * (real.ndim - 1))
+    return Sample((e * real + (1 - e) * fake).requires_grad_(), turn["real"].condition, turn["real"].judge)

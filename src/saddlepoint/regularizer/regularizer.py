@@ -19,7 +19,7 @@ class Regularizer(nn.Module):
     """
 
     slope_at: frozenset[str] = frozenset()  # sides at whose x the term takes a slope; "latent": at the latents
-    needs_sample_slope: bool = False  # whether it takes D's slope per sample elsewhere; not allowed with batch norm
+    needs_sample_slope: bool = False  # whether it takes D's slope per sample elsewhere, or approximates it
     coupled: bool = False  # whether the value is not a mean over samples
     over_ranks: bool = False  # of a coupled term: whether its statistics are over all ranks
 
@@ -41,3 +41,9 @@ class Regularizer(nn.Module):
 
     def check_output(self, output: DiscriminatorOutput) -> None:
         """Check an output of D before training.  Raises Mistake if this term cannot use it."""
+
+    def check_game(self, game: Any) -> str | None:
+        """Check the game (`game.game.Game`) before training; return a warning in one line, or None.
+
+        Raises Mistake if the term is wrong in this game.
+        """

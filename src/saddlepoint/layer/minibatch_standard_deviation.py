@@ -1,0 +1,40 @@
+"""Minibatch standard deviation: a feature with the mean deviation of a group of samples, so that D sees their variety.
+
+Karras et al. 2017 (arXiv:1710.10196), section 3; groups of 4 as in the authors' code of StyleGAN.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint import ranks
+
+
+class MinibatchStandardDeviation(nn.Module):
+    """A neck: features [N, F] -> [N, F + 1]; the added feature is the same for the samples of a group.
+
+    group  samples of a group; the rest of a batch forms a smaller one.  0: the whole batch, the only setting with
+           results that do not depend on the number of ranks
+    Raises ValueError for a group of 1 or below 0.
+    """
+
+    coupled = over_ranks = True
+
+    def __init__(self, features: int, group: int = 4, eps: float = 1e-8) -> None:
+        super().__init__()
+        if group < 0 or group == 1:
+            raise ValueError(f"minibatch standard deviation: group={group} must be 0 (the whole batch) or at least 2")
+        self.features, self.group, self.eps = features + 1, group, eps
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[features, deviation], [N, F + 1]."""
+        if self.group == 0:
+            return torch.cat([features, self._deviation(features, True).expand(len(features), 1)], 1)
+        groups = features.split(self.group)
+        added = [self._deviation(rows, False).expand(len(rows), 1) for rows in groups]
+        return torch.cat([features, torch.cat(added)], 1)
+
+    def _deviation(self, rows: Tensor, over_ranks: bool) -> Tensor:
+        """The mean over features of the standard deviation over rows, a scalar."""
+        mean = ranks.mean if over_ranks and self.training else lambda x: x
+        centre = mean(rows.mean(0))
+        return (mean((rows - centre).square().mean(0)) + self.eps).sqrt().mean()

@@ -1,0 +1,73 @@
+"""DiffAugment: each distortion by its closed form; differentiable; off in evaluation mode."""
+
+import pytest
+import torch
+
+from saddlepoint.error import Mistake
+from saddlepoint.layer.diff_augment import DiffAugment, adjust_color, cut_out, translate
+
+
+def middle(n: int, size: int = 7) -> torch.Tensor:
+    return torch.full((n, size), 0.5)
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def test_in_the_middle_of_their_ranges_color_and_translation_change_nothing(images: torch.Tensor) -> None:
+    augment = DiffAugment(policies=["color", "translation"])
+    assert torch.allclose(augment(images, {"numbers": middle(6)}), images, atol=1e-6)
+
+
+def test_brightness_adds_saturation_and_contrast_scale_about_their_means(images: torch.Tensor) -> None:
+    numbers = torch.tensor([[0.8, 0.5, 0.5]]).expand(6, 3)
+    assert torch.allclose(adjust_color(images, numbers), images + 0.3, atol=1e-6)
+    grey = adjust_color(images, torch.tensor([[0.5, 0.0, 0.5]]).expand(6, 3))
+    assert torch.allclose(grey, images.mean(1, keepdim=True).expand_as(images), atol=1e-6)
+    flat = adjust_color(images, torch.tensor([[0.5, 0.5, 0.0]]).expand(6, 3))
+    mean = images.mean((1, 2, 3), keepdim=True)
+    assert torch.allclose(flat, mean + (images - mean) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize(("u", "steps"), [(0.0, -1), (0.999, 1)])
+def test_a_translation_moves_whole_pixels_and_fills_with_zero(images: torch.Tensor, u: float, steps: int) -> None:
+    moved = translate(images, torch.tensor([[u, 0.5]]).expand(6, 2), 0.125)
+    expected = torch.zeros_like(images)
+    if steps < 0:
+        expected[:, :, :-1] = images[:, :, 1:]
+    else:
+        expected[:, :, 1:] = images[:, :, :-1]
+    assert torch.equal(moved, expected)
+
+
+def test_a_cutout_removes_at_most_a_quarter_and_every_pixel_is_hit() -> None:
+    draws = torch.rand(4000, 2, generator=torch.Generator().manual_seed(0))
+    removed = cut_out(torch.ones(4000, 1, 8, 8), draws, 0.5) == 0
+    assert removed.sum((1, 2, 3)).max() == 16
+    assert removed.sum((1, 2, 3)).min() >= 4  # a corner: half of each side is outside
+    assert removed.any(0).all()
+
+
+def test_the_gradient_of_the_generator_passes_through() -> None:
+    images = torch.randn(4, 3, 8, 8, requires_grad=True)
+    numbers = torch.rand(4, 7, generator=torch.Generator().manual_seed(0))
+    DiffAugment()(images, {"numbers": numbers}).sum().backward()
+    assert images.grad is not None
+    assert images.grad.abs().sum() > 0
+
+
+def test_samples_are_left_alone_in_evaluation_mode(images: torch.Tensor) -> None:
+    assert DiffAugment().eval()(images, {"numbers": torch.rand(6, 7)}) is images
+
+
+def test_bad_input_is_refused(images: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="no policy colour"):
+        DiffAugment(policies=["colour"])
+    with pytest.raises(ValueError, match="translate=2"):
+        DiffAugment(translate=2)
+    with pytest.raises(Mistake, match="set its dim to 7"):
+        DiffAugment()(images, {"numbers": torch.rand(6, 3)})
+    with pytest.raises(Mistake, match="images"):
+        DiffAugment()(torch.zeros(6, 2), {"numbers": torch.rand(6, 7)})

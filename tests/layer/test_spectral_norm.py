@@ -1,0 +1,63 @@
+"""Spectral normalisation against the singular value decomposition, on any network."""
+
+import pytest
+import torch
+from torch import nn
+
+from saddlepoint.architecture import conv28, mlp
+from saddlepoint.layer.spectral_norm import LINEAR, SpectralNorm
+
+
+def converged(network: nn.Module, x: torch.Tensor, passes: int = 300) -> nn.Module:
+    wrapped = SpectralNorm(network)
+    with torch.no_grad():
+        for _ in range(passes):
+            wrapped(x)
+    return wrapped
+
+
+@pytest.mark.parametrize("kind", ["mlp", "conv28"])
+def test_every_weight_has_largest_singular_value_one(kind: str) -> None:
+    torch.manual_seed(0)
+    network = mlp.Discriminator([1, 4, 4], heads={"label": 3}) if kind == "mlp" else conv28.Discriminator([1, 28, 28])
+    x = torch.randn(4, 1, 4, 4) if kind == "mlp" else torch.randn(2, 1, 28, 28)
+    wrapped = converged(network, x, 300 if kind == "mlp" else 60)
+    maps = [module for module in wrapped.modules() if isinstance(module, LINEAR)]
+    assert len(maps) >= 3  # trunk, readout, heads
+    for module in maps:
+        largest = torch.linalg.svdvals(module.weight.detach().flatten(1))[0].item()
+        assert largest == pytest.approx(1, rel=0.02)
+
+
+def test_the_weight_is_the_original_over_its_singular_value_and_evaluation_iterates_no_more() -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(6, 5)
+    original = layer.weight.detach().clone()
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x, condition):
+            return self.layer(x)
+
+    wrapped = converged(Network(), torch.zeros(1, 6))
+    sigma = torch.linalg.svdvals(original)[0]
+    assert torch.allclose(wrapped.network.layer.weight, original / sigma, rtol=1e-4)
+    wrapped.eval()
+    before = {name: buffer.clone() for name, buffer in wrapped.named_buffers()}
+    wrapped(torch.zeros(1, 6))
+    assert all(torch.equal(buffer, before[name]) for name, buffer in wrapped.named_buffers())
+
+
+def test_a_submodule_that_is_skipped_keeps_its_weight_and_an_unknown_one_is_named() -> None:
+    network = mlp.Discriminator([2])
+    weight = network.readout.linear.weight
+    assert SpectralNorm(network, skip=["readout"]).network.readout.linear.weight is weight
+    with pytest.raises(ValueError, match="skip=readot"):
+        SpectralNorm(mlp.Discriminator([2]), skip=["readot"])
+    with pytest.raises(ValueError, match="no linear"):
+        SpectralNorm(nn.Identity())
+    with pytest.raises(ValueError, match="iterations"):
+        SpectralNorm(mlp.Discriminator([2]), iterations=0)

@@ -1,0 +1,107 @@
+"""DRAGAN, the zero-centred penalty, LeCam, orthogonal regularization and mode seeking: closed forms."""
+
+import play
+import pytest
+import torch
+from torch import nn
+
+from saddlepoint.error import Mistake
+from saddlepoint.regularizer.dragan import Dragan
+from saddlepoint.regularizer.lecam import LeCam
+from saddlepoint.regularizer.mode_seeking import ModeSeeking
+from saddlepoint.regularizer.orthogonal import Orthogonal
+from saddlepoint.regularizer.zero_centered_gradient_penalty import ZeroCenteredGradientPenalty
+from saddlepoint.stream import Stream
+from saddlepoint.turn import DiscriminatorOutput, Sample
+
+
+def turn_of(logits, real, fake, drawn=None, **more):
+    judge = lambda x, condition: DiscriminatorOutput(logits(x))  # noqa: E731
+    return play.turn(drawn=drawn, real=Sample(real, {}, judge), fake=Sample(fake, {}, judge), **more)
+
+
+@pytest.mark.parametrize("target", [0.0, 1.0, 2.5])
+def test_dragan_is_the_deviation_of_the_slope_of_a_linear_discriminator(target: float) -> None:
+    weight = torch.tensor([3.0, 4.0], dtype=torch.float64)
+    real, fake = torch.randn(2, 8, 2, dtype=torch.float64)
+    term = Dragan(target=target)
+    assert term(turn_of(lambda x: x @ weight, real, fake, term.draw(8, Stream(0, "a")))).item() == pytest.approx(
+        (5 - target) ** 2
+    )
+
+
+def test_dragan_looks_at_reals_moved_by_up_to_half_a_standard_deviation_upwards() -> None:
+    seen = []
+
+    def logits(x):
+        seen.append(x.detach())
+        return x.sum(1)
+
+    real = torch.randn(4000, 2, generator=torch.Generator().manual_seed(0))
+    term = Dragan(scale=0.5)
+    term(turn_of(logits, real, real, term.draw(4000, Stream(0, "a"))))
+    moved = (seen[-1] - real) / real.std(correction=0)
+    assert moved.min() >= 0
+    assert moved.max() <= 0.5
+    assert moved.mean().item() == pytest.approx(0.25, abs=0.01)  # U(0, 1/2)
+    assert moved.std().item() == pytest.approx(0.5 / 12**0.5, abs=0.01)
+
+
+def test_the_zero_centred_penalty_is_the_squared_slope_and_vanishes_for_a_constant() -> None:
+    weight = torch.tensor([3.0, 4.0], dtype=torch.float64)
+    real, fake = torch.randn(2, 8, 2, dtype=torch.float64)
+    term = ZeroCenteredGradientPenalty()
+    drawn = term.draw(8, Stream(0, "a"))
+    assert term(turn_of(lambda x: x @ weight, real, fake, drawn)).item() == pytest.approx(25)
+    assert term(turn_of(lambda x: (x * 0).sum(1), real, fake, drawn)).item() == 0
+
+
+def test_lecam_compares_each_side_with_the_average_of_the_other() -> None:
+    term = LeCam(decay=0.9)
+    first = term(turn_of(lambda x: x[:, 0], torch.full((4, 1), 2.0), torch.full((4, 1), -1.0)))
+    assert first.item() == pytest.approx(9 + 9)  # the averages start at the first means: 2 and -1
+    second = term(turn_of(lambda x: x[:, 0], torch.full((4, 1), 1.0), torch.full((4, 1), 0.0)))
+    a_real, a_fake = 0.9 * 2 + 0.1 * 1, 0.9 * -1 + 0.1 * 0
+    assert second.item() == pytest.approx((1 - a_fake) ** 2 + (0 - a_real) ** 2, rel=1e-6)
+
+
+def test_lecams_averages_are_constants_and_part_of_its_state() -> None:
+    term, again = LeCam(), LeCam()
+    real = torch.tensor([[1.0], [3.0]], requires_grad=True)
+    loss = term(turn_of(lambda x: x[:, 0], real, torch.zeros(2, 1)))
+    (gradient,) = torch.autograd.grad(loss, real)
+    assert torch.allclose(gradient.flatten(), torch.tensor([1.0, 3.0]))  # 2 (x - 0) / 2: nothing through the averages
+    again.load_state_dict(term.state_dict())
+    assert torch.equal(again.averages, term.averages)
+
+
+@pytest.mark.parametrize(("identity", "expected"), [(False, 2 * 0.6**2), (True, 2 * 0.6**2 + 0 + 3**2)])
+def test_orthogonal_is_the_gram_matrix_off_the_diagonal_or_off_the_identity(identity: bool, expected: float) -> None:
+    player = nn.Module()
+    player.network = nn.Linear(2, 2)
+    player.network.weight.data = torch.tensor([[1.0, 0.0], [0.6, 3.64**0.5]])  # rows of squared norm 1 and 4
+    real = torch.zeros(1, 1)
+    turn = turn_of(lambda x: x, real, real, player=player)
+    assert Orthogonal(identity=identity)(turn).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_orthogonal_is_zero_for_orthogonal_rows_of_any_length_and_sees_no_bias() -> None:
+    player = nn.Module()
+    player.network = nn.Linear(3, 3)
+    player.network.weight.data = torch.diag(torch.tensor([1.0, 5.0, 0.1]))
+    turn = turn_of(lambda x: x, torch.zeros(1, 1), torch.zeros(1, 1), player=player)
+    assert Orthogonal()(turn).item() == 0
+
+
+def test_mode_seeking_of_a_generator_that_scales_its_latent_is_the_inverse_of_the_scale() -> None:
+    z = torch.randn(10, 3, dtype=torch.float64)
+    for scale in (0.5, 1.0, 4.0):
+        turn = turn_of(lambda x: x.sum(1), z, scale * z, latent={"z": z})
+        assert ModeSeeking()(turn).item() == pytest.approx(1 / (scale + 1e-5), rel=1e-9)
+
+
+def test_mode_seeking_is_large_and_finite_when_the_generator_ignores_its_latent() -> None:
+    z, same = torch.randn(10, 3), torch.ones(10, 3)
+    assert ModeSeeking()(turn_of(lambda x: x.sum(1), z, same, latent={"z": z})).item() == pytest.approx(1e5, rel=1e-3)
+    with pytest.raises(Mistake, match="batch"):
+        ModeSeeking()(turn_of(lambda x: x.sum(1), z, same[:1], latent={"z": z}))
