@@ -41,7 +41,7 @@ class Generator(nn.Module):
         condition: Mapping[str, int] = NO_CONDITION,
     ) -> None:
         super().__init__()
-        widths = _widths(GENERATOR, shape, width)
+        widths = _stage_channels(GENERATOR, shape, width)
         self.join = Concatenation(condition)
         self.layers = ConditionalSequential(
             initialise(nn.Linear(latent + self.join.width, widths[0] * 16)),
@@ -79,7 +79,7 @@ class Discriminator(discriminator.Discriminator):
         **head: Any,
     ) -> None:
         join = Concatenation(condition)
-        widths = [shape[0] + join.width, *_widths(DISCRIMINATOR, shape, width)]
+        widths = [shape[0] + join.width, *_stage_channels(DISCRIMINATOR, shape, width)]
         trunk: dict[str, nn.Module] = {
             f"block{i}": ResidualBlock(a, b, b if i == 1 else a, down=i <= DOWN_BLOCKS[shape[1]], first=i == 1)
             for i, (a, b) in enumerate(pairwise(widths), 1)
@@ -92,7 +92,7 @@ class Discriminator(discriminator.Discriminator):
                 initialise(layer)
 
 
-def _widths(table: Mapping[int, tuple[int, Sequence[int]]], shape: Sequence[int], width: int | None) -> list[int]:
+def _stage_channels(table: Mapping[int, tuple[int, Sequence[int]]], shape: Sequence[int], width: int | None) -> list[int]:
     """Return the channels per stage.  Raises ValueError unless H = W is 32 or 64."""
     if tuple(shape[1:]) not in [(side, side) for side in table]:
         raise ValueError(

@@ -286,7 +286,7 @@ def check_networks_fit(game: Game, shape: tuple[int, ...], classes: int | None) 
         raise Mistake(f"the generator makes {list(x.shape[1:])}, but data.shape is {list(shape)}{location}")
     output = _discriminator_output(game, stream, shape) if can_judge_samples(game) else None
     if output is not None and (judge := str(game.sides[game.samples].judge)):
-        _check_logits_unbounded(judge, judge_of(game).objective, output.logits)
+        _check_logits_unbounded(judge, judge_player(game).objective, output.logits)
     for name in game.players:
         player = game.player(name)
         for fakes in dict.fromkeys((2, 2 * player.multiple)) if player.objective is not None else ():

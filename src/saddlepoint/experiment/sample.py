@@ -122,7 +122,7 @@ def check_latent_request(game: Game, request: Request) -> int:
         raise Mistake("interpolate= changes all parts of the latent and traverse= changes one: give one of the two")
     if request.by is not None and requested and requested[0] != "truncation":
         raise Mistake(f"by= draws a row per class and {requested[0]}= a row per latent: give label= instead of by=")
-    parts = latent_parts(game)
+    parts = latent_part_names(game)
     for name in requested:
         if not parts:
             raise Mistake(f"{name}={getattr(request, name)}: samples of this run are not made from latents")
@@ -139,7 +139,7 @@ def check_latent_request(game: Game, request: Request) -> int:
 
 def truncate_prior(game: Game, threshold: float) -> None:
     """Truncate the normal parts of the latent at +-threshold.  Raises Mistake if there are none."""
-    kinds = {name: type(game.prior[name]).__name__ for name in latent_parts(game)}
+    kinds = {name: type(game.prior[name]).__name__ for name in latent_part_names(game)}
     normal = {name: part for name, part in game.prior.items() if name in kinds and isinstance(part, Normal)}
     if not normal:
         described = ", ".join(f"{name} is {kind}" for name, kind in kinds.items())
