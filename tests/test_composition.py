@@ -73,6 +73,7 @@ REQUIRED = {  # further overrides that a config file requires
     "schedule/cosine": ["optimizer.generator.lr.start=1e-3", "optimizer.generator.lr.end=0"],
 }
 DIFFERENT = {  # arguments whose value in a config file differs on purpose from the default in code
+    "regularizer/multi_hinge": {"sides"},  # the generator's are fakes only
     "game/conditional": {"conditions"},
     "game/inpainting": {"conditions"},
     "game/diff_augment": {"low"},
