@@ -259,7 +259,7 @@ def objective_warnings(game: Game) -> list[str]:
         if real < 0 or fake > 0:
             lines.append(
                 f"objective.{name} falls without limit as logits grow, and nothing limits the slope of {name}: add for "
-                "example +regularizer=gradient_penalty, or +layer@game.players.{name}.network=spectral_norm"
+                f"example +regularizer=gradient_penalty, or +layer@game.players.{name}.network=spectral_norm"
             )
     return lines
 
