@@ -16,7 +16,6 @@ from saddlepoint.evaluation.memorisation_alarm import (
 from saddlepoint.evaluation.memorisation_statistics import (
     Neighbours,
     assign_cells,
-    authenticity,
     copying_statistic,
     distance_ratio,
     mann_whitney_z,
@@ -25,6 +24,7 @@ from saddlepoint.evaluation.memorisation_statistics import (
     mifid,
     nearest_neighbours,
 )
+from saddlepoint.metric.authenticity import authenticity
 
 
 def normal(seed, *shape):

@@ -21,7 +21,6 @@ from saddlepoint.evaluation.memorisation_alarm import (
 from saddlepoint.evaluation.memorisation_statistics import (
     MIFID_THRESHOLD,
     assign_cells,
-    authenticity,
     copying_statistic,
     distance_ratio,
     mann_whitney_z,
@@ -30,6 +29,7 @@ from saddlepoint.evaluation.memorisation_statistics import (
     nearest_neighbours,
 )
 from saddlepoint.extractor.extractor import Features
+from saddlepoint.metric.authenticity import authenticity
 from saddlepoint.modality import Modality
 from saddlepoint.modality.modality import figure_to_image
 

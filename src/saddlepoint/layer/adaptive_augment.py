@@ -45,6 +45,7 @@ class AdaptiveAugment(nn.Module):
     """
 
     conditional = True
+    logged = ("p",)
     p: Tensor
     seen: Tensor
 
