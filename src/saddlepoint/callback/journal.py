@@ -30,7 +30,7 @@ class Journal(Periodic):
 def logged_numbers(game: Game) -> dict[str, float]:
     """Return the numbers that modules of the game name in `logged`, such as augment/p of adaptive augmentation.
 
-    A number is a scalar buffer or attribute, equal on all ranks. Its key is the module's path without players or makers.
+    A number is a scalar buffer or attribute, equal on all ranks. Its key is the module's path in players or makers.
     """
     return {
         f"{path.partition('.')[2].replace('.', '/')}/{name}": float(getattr(module, name))

@@ -1,6 +1,6 @@
 """Authenticity: the fraction of fakes that are not closer to a training sample than its own nearest neighbour is.
 
-    (1 / M) sum_j 1[d(Y_j, t_j) > d(t_j, its nearest other training sample)]        t_j: the training sample nearest to Y_j
+    (1 / M) sum_j 1[d(Y_j, t_j) > d(t_j, its nearest other training sample)]     t_j: the training sample nearest to Y_j
 
 Alaa et al. 2022 (arXiv:2102.08921, section 3.3), with Euclidean distances over pixels, or for other modalities over the
 values that networks receive. It is 0 for copies. New samples of the same distribution do not score 1: their score is
