@@ -93,6 +93,7 @@ BASE_MODULES = {
     "prior": {"prior", "traversal"},
     "architecture": {"discriminator"},
     "layer": {
+        "adaptive_probability",
         "condition_entry",
         "growth",
         "maxout",
@@ -136,14 +137,26 @@ BASE_MODULES = {
     "launcher": {"job", "pool", "rank_processes"},
 }
 COMBINATIONS = {  # yaml files that only combine base modules or other components
-    "game": {"adaptive_augment", "conditional", "diff_augment", "inpainting", "simultaneous", "two_player", "vae"},
+    "game": {
+        "adaptive_augment",
+        "adaptive_pseudo_augment",
+        "consistency",
+        "conditional",
+        "diff_augment",
+        "inpainting",
+        "simultaneous",
+        "two_player",
+        "vae",
+    },
     "prior": {"infogan"},
+    "regularizer": {"balanced_consistency", "latent_consistency"},
     "extractor": {
         f"{name}{suffix}" for name in ("cifar10-jpeg", "digits", "mnist", "stacked-mnist") for suffix in ("", "-b")
     }
     | {"nearest-b", "trained-b"},
 }
 MAY_NAME = {  # other modules that the yaml files of a group may name
+    "regularizer": {"consistency", "reconstruction"},
     "prior": {"prior", "uniform", "categorical"},
     "game": {"game", "player", "average"},
     "extractor": {"classifier", "nearest", "stacked", "trained"},

@@ -55,6 +55,8 @@ OVERRIDES = {  # overrides that select a config file of a group without a defaul
     "layer/pixel_norm": "+layer@architecture.generator.norm={}",
     "layer/noise_injection": "+layer@architecture.generator.norm={}",
     "layer/diff_augment": "+layer@game.makers.augment={}",
+    "layer/pseudo_augment": "+layer@game.makers.pseudo={}",
+    "layer/latent_noise": "+layer@game.makers.nearby={}",
     "layer/spectral_norm": "+layer@game.players.discriminator.network={}",
 }
 REQUIRED = {  # further overrides that a config file requires
@@ -78,6 +80,10 @@ DIFFERENT = {  # arguments whose value in a config file differs on purpose from 
     "game/inpainting": {"conditions"},
     "game/diff_augment": {"low"},
     "game/adaptive_augment": {"low"},  # of numbers on [0, 1)
+    "game/adaptive_pseudo_augment": {"low"},
+    "regularizer/balanced_consistency": {"side", "changed"},
+    "regularizer/latent_consistency": {"side", "changed", "weight", "absolute"},
+    "game/consistency": {"low", "start", "speed", "brightness", "contrast"},
     "extractor/nearest-b": {"second"},
     "extractor/trained-b": {"seed"},
 }
