@@ -82,7 +82,7 @@ DIFFERENT = {  # arguments whose value in a config file differs on purpose from 
     "game/adaptive_augment": {"low"},  # of numbers on [0, 1)
     "game/adaptive_pseudo_augment": {"low"},
     "regularizer/balanced_consistency": {"side", "changed"},
-    "regularizer/latent_consistency": {"side", "changed", "weight", "absolute"},
+    "regularizer/latent_consistency": {"side", "changed", "weight", "target", "absolute"},
     "game/consistency": {"low", "start", "speed", "brightness", "contrast"},
     "extractor/nearest-b": {"second"},
     "extractor/trained-b": {"seed"},
@@ -234,7 +234,8 @@ NORMS = {  # of both players, or of G only: layers that need a condition or a re
     "virtual_batch_norm": (None, "virtual_batch_norm"),
     "spectral_norm": (None, None),  # of the whole networks
 }
-ELSEWHERE = {"kl"}  # regularizers of games with further players
+ELSEWHERE = {"kl", "balanced_consistency", "latent_consistency"}  # regularizers of games with further players or sides
+SIDES = {**BY_CLASS, "augmented_real": BY_CLASS["real"]}  # the latter only for the term `consistency`
 OF_TWO_PLAYERS = [name for name in catalogue.option_names("regularizer") if name not in ELSEWHERE]
 PER_SAMPLE = {"r1", "r2", "approximated_r1", "approximated_r2", "gradient_penalty", "zero_centered_gradient_penalty"}
 PER_SAMPLE |= {"dragan"}
@@ -284,7 +285,7 @@ def small_game(objective: str, regularizer: str | None, normalisation: str) -> G
         network = SpectralNorm(network) if normalisation == "spectral_norm" else network
         players[name] = Player(network, partial(torch.optim.SGD, lr=0.01), loss, one_term)
     assert regularizer is None or any(player.terms for player in players.values())
-    return Game(players, Prior(**parts), sides=BY_CLASS, conditions="labels", classes={"y": 8})
+    return Game(players, Prior(**parts), sides=SIDES, conditions="labels", classes={"y": 8})
 
 
 class Weights:
