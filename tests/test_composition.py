@@ -55,6 +55,8 @@ OVERRIDES = {  # overrides that select a config file of a group without a defaul
     "layer/pixel_norm": "+layer@architecture.generator.norm={}",
     "layer/noise_injection": "+layer@architecture.generator.norm={}",
     "layer/diff_augment": "+layer@game.makers.augment={}",
+    "layer/pseudo_augment": "+layer@game.makers.pseudo={}",
+    "layer/latent_noise": "+layer@game.makers.nearby={}",
     "layer/spectral_norm": "+layer@game.players.discriminator.network={}",
 }
 REQUIRED = {  # further overrides that a config file requires
@@ -78,6 +80,10 @@ DIFFERENT = {  # arguments whose value in a config file differs on purpose from 
     "game/inpainting": {"conditions"},
     "game/diff_augment": {"low"},
     "game/adaptive_augment": {"low"},  # of numbers on [0, 1)
+    "game/adaptive_pseudo_augment": {"low"},
+    "regularizer/balanced_consistency": {"side", "changed"},
+    "regularizer/latent_consistency": {"side", "changed", "weight", "target", "absolute"},
+    "game/consistency": {"low", "start", "speed", "brightness", "contrast"},
     "extractor/nearest-b": {"second"},
     "extractor/trained-b": {"seed"},
 }
@@ -228,7 +234,8 @@ NORMS = {  # of both players, or of G only: layers that need a condition or a re
     "virtual_batch_norm": (None, "virtual_batch_norm"),
     "spectral_norm": (None, None),  # of the whole networks
 }
-ELSEWHERE = {"kl"}  # regularizers of games with further players
+ELSEWHERE = {"kl", "balanced_consistency", "latent_consistency"}  # regularizers of games with further players or sides
+SIDES = {**BY_CLASS, "augmented_real": BY_CLASS["real"]}  # the latter only for the term `consistency`
 OF_TWO_PLAYERS = [name for name in catalogue.option_names("regularizer") if name not in ELSEWHERE]
 PER_SAMPLE = {"r1", "r2", "approximated_r1", "approximated_r2", "gradient_penalty", "zero_centered_gradient_penalty"}
 PER_SAMPLE |= {"dragan"}
@@ -278,7 +285,7 @@ def small_game(objective: str, regularizer: str | None, normalisation: str) -> G
         network = SpectralNorm(network) if normalisation == "spectral_norm" else network
         players[name] = Player(network, partial(torch.optim.SGD, lr=0.01), loss, one_term)
     assert regularizer is None or any(player.terms for player in players.values())
-    return Game(players, Prior(**parts), sides=BY_CLASS, conditions="labels", classes={"y": 8})
+    return Game(players, Prior(**parts), sides=SIDES, conditions="labels", classes={"y": 8})
 
 
 class Weights:
@@ -298,6 +305,21 @@ class Weights:
         pass
 
 
+def check_one_round(game: Game, batch: Batch, what: str) -> None:
+    """Play a round: each player moves in its own turn, and only then, and stays finite."""
+    game._optimizers = {name: player.optimizer() for name, player in game.players.items()}
+    game._trainable_parameters = {name: list(player.network.parameters()) for name, player in game.players.items()}
+    weights = Weights()
+    game.observers = [weights]
+    game.round(batch)
+    weights.before_turn(game, [], batch)
+    assert [names for names, _ in weights.turns] == [["discriminator"], ["generator"], []], what
+    for (names, before), (_, after) in pairwise(weights.turns):
+        moved = [name for name in after if not torch.equal(before[name], after[name])]
+        assert moved == names, what
+    assert all(value.isfinite().all() for value in weights.turns[-1][1].values()), what
+
+
 def one_batch() -> Batch:
     stream = torch.Generator().manual_seed(0)
     x, y = torch.randn(2, 8, 2, generator=stream), torch.arange(8)
@@ -309,23 +331,13 @@ def test_every_objective_plays_a_round_with_every_regularizer_and_normalisation_
     objective: str,
 ) -> None:
     torch.manual_seed(0)
-    batch, weights = one_batch(), Weights()
+    batch = one_batch()
     for regularizer, normalisation in product([None, *OF_TWO_PLAYERS], NORMS):
         if regularizer in REFUSED.get(normalisation, ()):
             continue
         game, what = small_game(objective, regularizer, normalisation), f"{objective}, {regularizer}, {normalisation}"
         run_data_dependent_init(game, [batch])
-        game._optimizers = {name: player.optimizer() for name, player in game.players.items()}
-        game._trainable_parameters = {name: list(player.network.parameters()) for name, player in game.players.items()}
-        weights.turns.clear()
-        game.observers = [weights]
-        game.round(batch)
-        weights.before_turn(game, [], batch)
-        assert [names for names, _ in weights.turns] == [["discriminator"], ["generator"], []], what
-        for (names, before), (_, after) in pairwise(weights.turns):
-            moved = [name for name in after if not torch.equal(before[name], after[name])]
-            assert moved == names, what
-        assert all(value.isfinite().all() for value in weights.turns[-1][1].values()), what
+        check_one_round(game, batch, what)
         terms = {term for losses, _ in game.last_losses.values() for term in losses}
         assert terms == {"adversarial", *([regularizer] if regularizer else [])}, what
 
@@ -348,3 +360,45 @@ def test_exactly_the_terms_of_a_slope_per_sample_are_refused_with_a_normalisatio
 
 def test_every_normalisation_of_the_catalogue_is_in_the_table() -> None:
     assert {name for name in catalogue.option_names("layer") if name.endswith("_norm")} <= set(NORMS)
+
+
+# ------------------------------------------------------------------------------------------ architecture x condition
+
+CONDITIONAL = {  # architectures with conditional forms, at a small size
+    "mlp": ["data=digits", "architecture.discriminator.widths=[8]", "architecture.generator.widths=[8]"],
+    "conv28": ["data=mnist"],
+    "dcgan": ["data=cifar10_jpeg", "architecture.discriminator.width=4", "architecture.generator.width=4"],
+}
+CONDITIONS = {
+    "concatenation": ["game=cgan"],
+    "projection": ["game=projection"],
+    "auxiliary classifier": ["game=acgan"],
+    "conditional batch norm": [
+        "game=acgan",
+        "+layer@architecture.generator.norm=conditional_batch_norm",
+        "architecture.generator.condition={}",
+    ],
+}
+
+
+@pytest.mark.parametrize(("architecture", "condition"), list(product(CONDITIONAL, CONDITIONS)))
+def test_every_architecture_plays_under_every_condition_and_its_samples_depend_on_the_class(
+    architecture: str, condition: str
+) -> None:
+    config = check(compose([f"architecture={architecture}", *CONDITIONAL[architecture], *CONDITIONS[condition]]))
+    torch.manual_seed(0)
+    game = instantiate(config.game, "game")
+    batch = Batch(torch.rand(4, *config.data.shape) * 2 - 1, torch.tensor([0, 1, 0, 1]))
+    assert dry_run(game, batch) == []
+    check_one_round(game, batch, f"{architecture}, {condition}")
+    for player in game.players.values():
+        assert ("classification" in player.terms) == ("game=acgan" in CONDITIONS[condition])
+    latent = game.latent(3)
+    zero, one = (game(latent, {"label": torch.full((3,), y)}, average=False) for y in (0, 1))
+    assert not torch.equal(zero, one)
+
+
+@pytest.mark.parametrize("condition", ["projection", "auxiliary classifier", "concatenation"])
+def test_a_condition_on_data_without_classes_is_refused_with_what_to_do(condition: str) -> None:
+    with pytest.raises(Mistake, match=r"data\.classes is null: these data have no classes.*game=two_player"):
+        compose(["data=digits", "data.classes=null", *CONDITIONS[condition]])

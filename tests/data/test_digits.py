@@ -1,7 +1,9 @@
+import pytest
 import torch
 from sklearn.datasets import load_digits
 
 from saddlepoint.data.digits import SIZES, Digits, stratified_order
+from saddlepoint.error import Mistake
 
 
 def test_the_splits_contain_every_digit_once():
@@ -44,3 +46,21 @@ def test_the_seed_decides_the_order_of_the_stream():
     assert not first.x.equal(other.x)
     assert first.x.min() == -1
     assert first.x.max() == 1
+
+
+def test_reserved_images_are_taken_from_train_and_leave_every_class_in_proportion():
+    whole, data = Digits(), Digits(reserved=797)
+    assert {name: len(data.split(name)) for name in data.exchangeable_splits} == {
+        "train": 100, "reserved": 797, "validation": 450, "test": 450,
+    }  # fmt: skip
+    joined = torch.cat([data.split("train").x, data.split("reserved").x])
+    assert joined.equal(whole.split("train").x)
+    assert (data.split("train").y.bincount(minlength=10) - 10).abs().max() <= 1
+    for name in ("validation", "test"):
+        assert data.split(name).sha256 == whole.split(name).sha256
+
+
+@pytest.mark.parametrize("reserved", [0, 897, -1, 2.5, True])
+def test_a_reserve_that_is_empty_or_leaves_no_training_image_is_refused(reserved):
+    with pytest.raises(Mistake, match=rf"data\.reserved={reserved}: .* 1 to 896"):
+        Digits(reserved=reserved)

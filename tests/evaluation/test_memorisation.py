@@ -25,6 +25,7 @@ from saddlepoint.evaluation.memorisation_statistics import (
     mifid,
     nearest_neighbours,
 )
+from saddlepoint.metric.authenticity import authenticity
 
 
 def normal(seed, *shape):

@@ -46,6 +46,7 @@ METRICS = {
     "recall": {"k": 1, "seed": 1},
     "density": {"k": 1, "seed": 1},
     "coverage": {"k": 1, "seed": 1},
+    "class_agreement": {},
     "class_frequency": {"least": 35, "draws": 30, "seed": 1},
     "class_modes": {"against": "data"},
     "class_coverage": {"k": 1, "n_per_class": 12, "share": 0.4, "least": 14, "labels": "given", "draws": 5, "seed": 1},

@@ -16,6 +16,10 @@ CONFIGS = {  # without batch norm or dropout, so that ranks agree
     "plain": SMALL,
     "adaptive augmentation on digits": [*SMALL, *ADAPTIVE],
     "adaptive augmentation on points": [*SMALL, *ADAPTIVE, "data=gaussians", "data.number=500"],
+    "adaptive pseudo augmentation": [
+        *SMALL, "game=adaptive_pseudo_augment", "game.makers.pseudo.speed=100", "game.makers.pseudo.start=0.5",
+    ],
+    "consistency": [*SMALL, "game=consistency", "regularizer=[balanced_consistency,latent_consistency]"],
     "projection": [*SMALL, *BY_CLASS, "+layer@architecture.discriminator.readout=projection"],
     "cgan": [*SMALL, *BY_CLASS, "architecture.discriminator.condition={label: 10}"],
     "acgan": [*SMALL, "experiment=acgan_digits"],

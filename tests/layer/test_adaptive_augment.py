@@ -115,6 +115,8 @@ def test_on_two_ranks_p_follows_the_signs_and_images_of_both():
 def test_invalid_arguments_and_missing_numbers_are_refused():
     with pytest.raises(Mistake, match=r"needs 9 numbers per sample of shape \[3, 8, 6\], but its draw has 4"):
         AdaptiveAugment()(IMAGES, {"numbers": torch.rand(256, 4)})
+    with pytest.raises(Mistake, match=r"numbers for 255 samples, but there are 256: .* data.labelled_batch"):
+        AdaptiveAugment()(IMAGES, {"numbers": NUMBERS["numbers"][:255]})
     with pytest.raises(Mistake, match=r"needs 3 numbers per sample of shape \[2\]"):
         AdaptiveAugment()(POINTS, {"numbers": torch.rand(256, 2)})
     with pytest.raises(Mistake, match="adaptive augment reads the condition numbers"):

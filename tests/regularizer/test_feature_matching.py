@@ -18,6 +18,7 @@ from saddlepoint.objective import hinge, nonsaturating
 from saddlepoint.regularizer.feature_matching import FeatureMatching
 from saddlepoint.regularizer.gradient_penalty import GradientPenalty
 from saddlepoint.regularizer.historical_averaging import HistoricalAveraging
+from saddlepoint.regularizer.paired_feature_matching import PairedFeatureMatching
 from saddlepoint.regularizer.r1 import R1
 from saddlepoint.regularizer.r2 import R2
 from saddlepoint.turn import DiscriminatorOutput, Sample
@@ -63,6 +64,40 @@ def test_the_gap_of_batch_means_equals_the_computation_by_hand(gap):
     assert term("flat") == pytest.approx(GAPS[gap](flat), rel=1e-12)
     assert term(None) == pytest.approx(GAPS[gap](square), rel=1e-12)  # the last
     assert term(["map", "square"]) == pytest.approx(GAPS[gap](space) + GAPS[gap](square), rel=1e-12)
+
+
+def test_all_is_the_sum_over_all_layers_that_d_returns():
+    real, fake = torch.randn(2, 7, 3, 4, 5, dtype=torch.float64)
+    turn = turn_of(real, fake)
+    layers = [FeatureMatching(name)(turn).item() for name in ("map", "flat", "square")]
+    assert FeatureMatching("all")(turn).item() == pytest.approx(sum(layers), rel=1e-12)
+
+
+def test_the_paired_form_compares_row_by_row_where_the_other_compares_means():
+    real, fake = torch.randn(2, 7, 3, 4, 5, dtype=torch.float64)
+    r, f = real.numpy(), fake.numpy()
+    expected = 2 * np.abs(r - f).mean() + np.abs(r**2 - f**2).mean()  # the map, flattened or not, and its square
+    assert PairedFeatureMatching()(turn_of(real, fake)).item() == pytest.approx(expected, rel=1e-12)
+    shuffled = fake[torch.randperm(7)]
+    assert FeatureMatching("flat")(turn_of(shuffled, fake)).item() == pytest.approx(0, abs=1e-12)
+    assert PairedFeatureMatching("flat")(turn_of(shuffled, fake)).item() > 0.1
+    with pytest.raises(Mistake, match="7 reals, 6 fakes"):
+        PairedFeatureMatching()(turn_of(real, fake[:6]))
+
+
+@pytest.mark.parametrize(("overrides", "paired"), [([], False), (["experiment=inpainting_digits"], True)])
+def test_the_paired_form_warns_if_fakes_do_not_depend_on_the_reals(overrides, paired):
+    warning = PairedFeatureMatching().check_game(build_game(compose(overrides)))
+    assert warning is None if paired else "use feature_matching" in warning
+
+
+def test_the_paired_form_has_a_gradient_for_the_fakes_only_and_may_be_accumulated():
+    real, fake = torch.randn(5, 1, 2, 2).requires_grad_(), torch.randn(5, 1, 2, 2, requires_grad=True)
+    loss = PairedFeatureMatching()(turn_of(1.0 * real, fake))
+    gradients = torch.autograd.grad(loss, [real, fake], allow_unused=True)
+    assert gradients[0] is None
+    assert gradients[1].abs().sum() > 0
+    Player(networks()[0], torch.optim.SGD, hinge.generator, {"fm": PairedFeatureMatching()}, accumulate=2)
 
 
 def test_equal_means_cost_nothing_whatever_the_samples():

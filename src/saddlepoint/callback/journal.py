@@ -1,4 +1,4 @@
-"""Logs the report of the game every so many images."""
+"""Logs the report of the game, and numbers of its modules, every so many images."""
 
 import time
 
@@ -9,7 +9,7 @@ from saddlepoint.game.game import Game
 
 
 class Journal(Periodic):
-    """Logs losses, D's mean logits and probabilities, gradient norms and images per second with every logger."""
+    """Logs losses, D's mean logits and probabilities, gradient norms, `logged_numbers` and images per second."""
 
     at_end = False
 
@@ -24,4 +24,16 @@ class Journal(Periodic):
         images, seconds = self._since
         self._since = game.images, time.perf_counter()
         speed = (game.images - images) / max(self._since[1] - seconds, 1e-9)
-        log_metrics(trainer, game, {**game.report(), "images_per_second": round(speed, 1)})
+        log_metrics(trainer, game, {**game.report(), **logged_numbers(game), "images_per_second": round(speed, 1)})
+
+
+def logged_numbers(game: Game) -> dict[str, float]:
+    """Return the numbers that modules of the game name in `logged`, such as augment/p of adaptive augmentation.
+
+    A number is a scalar buffer or attribute, equal on all ranks. Its key is the module's path in players or makers.
+    """
+    return {
+        f"{path.partition('.')[2].replace('.', '/')}/{name}": float(getattr(module, name))
+        for path, module in game.named_modules()
+        for name in getattr(module, "logged", ())
+    }

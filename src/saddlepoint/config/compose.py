@@ -213,6 +213,11 @@ def _fill_in_and_check(config: DictConfig) -> int | None:
             value = node[name]
         except OmegaConfBaseException as error:
             raise Mistake(_interpolation_message(config, path, node._get_node(name)._value(), error)) from error
+        if value is None and node._get_node(name)._value() == "${classes:}" and not path.startswith("game."):
+            raise Mistake(
+                f"{path} is the number of classes, but data.classes is null: these data have no classes. Choose "
+                "labelled data, or a game without classes: game=two_player"
+            )
         if isinstance(value, str):
             texts.append((path, value))
     config_file.check_no_secrets(texts)

@@ -16,7 +16,7 @@ NON_TRAINING_KEYS = frozenset(
 ) | {"logger", "callback", "metric", "evaluation", "protocol", "launcher", "many", "shared", "overwrite", "resume"}
 NON_TRAINING_KEYS |= {"choice", "experiment", "allow_target"}
 # keys of data that were added after the first runs, with the value that keeps the behaviour before them
-LATER_DATA_KEYS = {"fit": "crop", "flip": False, "bits": 8}
+LATER_DATA_KEYS = {"fit": "crop", "flip": False, "bits": 8, "reserved": None}
 # the same for keys of the game, with the sides of the two-player game, which were fixed in the first edition
 LATER_GAME_KEYS = {
     "sides": {

@@ -30,6 +30,7 @@ from saddlepoint.evaluation.memorisation_statistics import (
     nearest_neighbours,
 )
 from saddlepoint.extractor.extractor import Features
+from saddlepoint.metric.authenticity import authenticity
 from saddlepoint.modality import Modality
 from saddlepoint.modality.modality import figure_to_image
 

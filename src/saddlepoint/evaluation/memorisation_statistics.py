@@ -141,11 +141,6 @@ def distance_ratio(to_train: Tensor, to_held_out: Tensor) -> Tensor:
     return torch.where(to_held_out == to_train, 1.0, to_train / to_held_out).quantile(0.5)
 
 
-def authenticity(to_train: Tensor, radius: Tensor) -> Tensor:
-    """Fraction of samples whose distance [n] to their nearest training image exceeds the `radius` [n] of that image."""
-    return (to_train > radius).to(torch.float64).mean()
-
-
 def copying_statistic(
     samples: Tensor, held_out: Tensor, sample_cell: Tensor, held_out_cell: Tensor
 ) -> tuple[float, float, int]:

@@ -17,6 +17,22 @@ def condition_entry(condition: Condition, name: str, layer: str) -> Tensor:
     return condition[name]
 
 
+def augmentation_numbers(condition: Condition, x: Tensor, needed: int, layer: str) -> Tensor:
+    """Return condition["numbers"], [N, at least `needed`].  Raises Mistake if it has too few columns, or not N rows."""
+    numbers = condition_entry(condition, "numbers", layer)
+    if numbers.shape[1] < needed:
+        raise Mistake(
+            f"{layer} needs {needed} numbers per sample of shape {list(x.shape[1:])}, but its draw has "
+            f"{numbers.shape[1]}: set its dim to {needed} (game.draws.<draw>.z.dim)"
+        )
+    if len(numbers) != len(x):
+        raise Mistake(
+            f"{layer} has numbers for {len(numbers)} samples, but there are {len(x)}: a draw has a row per image of "
+            "the batch, so set data.labelled_batch to at most batch, or to a multiple of it"
+        )
+    return numbers
+
+
 def class_labels(condition: Condition, name: str, classes: int, layer: str) -> Tensor:
     """Return condition[name] as class labels, [N] of {0, ..., classes - 1}.
 

@@ -3,6 +3,10 @@
 Brightness + U(-1/2, 1/2) in units of half the range, saturation and contrast scaled about their means, translation by
 at most 1/8 of a side with zero padding, and a cutout of half a side, each enabled by name. Zhao et al. 2020
 (arXiv:2006.10738), section 4 and its code: U(0, 2) for saturation, U(1/2, 3/2) for contrast.
+
+Distortions are always applied, so that D cannot tell all distributions apart (Karras et al. 2020, arXiv:2006.06676,
+appendix C: a distortion that is left out with some probability leaks nothing). For example, shifts of images of 8, 32
+or 64 pixels hide some distributions of positions, those of 16 or 28 do not.
 """
 
 from collections.abc import Sequence
@@ -11,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.error import Mistake, did_you_mean
-from saddlepoint.layer.condition_entry import condition_entry
+from saddlepoint.layer.condition_entry import augmentation_numbers
 from saddlepoint.turn import Condition
 
 NUMBERS = 7  # brightness, saturation, contrast; vertical and horizontal translation; vertical and horizontal cutout
@@ -41,17 +45,11 @@ class DiffAugment(nn.Module):
 
     def forward(self, x: Tensor, condition: Condition) -> Tensor:
         """Return x, distorted.  Raises Mistake if x is not images or the condition has too few `numbers`."""
-        numbers = condition_entry(condition, "numbers", "diff augment")
         if x.ndim != 4:
             raise Mistake(f"diff augment needs images [N, C, H, W], and the samples are {list(x.shape)}")
-        if numbers.shape[1] < NUMBERS:
-            raise Mistake(
-                f"diff augment needs {NUMBERS} numbers per sample, but its draw has {numbers.shape[1]}: set its dim to "
-                f"{NUMBERS} (game.draws.<draw>.z.dim)"
-            )
         if not self.training:
             return x
-        u = numbers.to(x.dtype)
+        u = augmentation_numbers(condition, x, NUMBERS, "diff augment").to(x.dtype)
         if "color" in self.policies:
             x = adjust_color(x, u[:, :3])
         if "translation" in self.policies:

@@ -24,7 +24,7 @@ GAPS: dict[str, Callable[[Tensor], Tensor]] = {
 class FeatureMatching(Regularizer):
     """The gap between the batch means of D's features on reals and fakes, summed over layers.
 
-    features   name or names of hidden layers that D returns; None: the last
+    features   name or names of hidden layers that D returns; all: all of them; None: the last
     gap        mean_square (MNIST code), sum_square (paper), mean_absolute (CIFAR-10 and SVHN code)
     A map [N, C, H, W] is averaged over space to C numbers, as in the CIFAR-10 code; a flattened map is not.
     No gradient flows through the reals. With objective.generator=null the term replaces the adversarial loss.
@@ -52,24 +52,24 @@ class FeatureMatching(Regularizer):
 
     def forward(self, turn: Turn) -> Tensor:
         """Return the gap, a scalar.  Raises Mistake if D does not return the features."""
-        real, fake = self._feature_means(turn["real"].output), self._feature_means(turn["fake"].output)
+        real, fake = (map(_global_mean, self.select(turn[side].output)) for side in ("real", "fake"))
         return torch.stack([GAPS[self.gap](r.detach() - f) for r, f in zip(real, fake, strict=True)]).sum()
 
     def check_output(self, output: DiscriminatorOutput) -> None:
-        self._feature_means(output)
+        self.select(output)
 
-    def _feature_means(self, output: DiscriminatorOutput) -> list[Tensor]:
-        """Return the mean of each chosen feature.  Raises Mistake with the names of all features if one is missing."""
+    def select(self, output: DiscriminatorOutput) -> list[Tensor]:
+        """Return each chosen feature, in float32 at least.  Raises Mistake with all names if one is missing."""
         available = list(output.features)
-        names = self.features or available[-1:]
+        names = available if self.features == ["all"] else self.features or available[-1:]
         missing = [name for name in names if name not in available]
         if missing or not names:
             problem = f"no feature {', '.join(missing)}" if missing else "no features to match"
             raise Mistake(f"the discriminator has {problem}; it has {', '.join(available) or 'none'}")
-        return [_global_mean(output.features[name]) for name in names]
+        features = (output.features[name] for name in names)
+        return [feature.to(torch.promote_types(feature.dtype, torch.float32)) for feature in features]
 
 
 def _global_mean(features: Tensor) -> Tensor:
-    """Return E f, [units], in float32 at least: over the batch of all ranks; for a map [N, C, H, W] also over space."""
-    wide = features.to(torch.promote_types(features.dtype, torch.float32))
-    return ranks.mean(wide.flatten(2).mean((0, 2)) if wide.ndim > 2 else wide.mean(0))
+    """Return E f, [units], over the batch of all ranks; for a map [N, C, H, W] also over space."""
+    return ranks.mean(features.flatten(2).mean((0, 2)) if features.ndim > 2 else features.mean(0))

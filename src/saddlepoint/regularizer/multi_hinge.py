@@ -44,9 +44,9 @@ class MultiHinge(Classification):
 
     def loss(self, logits: Tensor, label: Tensor) -> Tensor:
         """Return the mean of max(0, 1 - l_y + max over k != y of l_k) for logits [N, K] and classes [N], a scalar."""
-        target = logits.gather(1, label[:, None])[:, 0]
+        labelled = logits.gather(1, label[:, None])[:, 0]
         other = logits.scatter(1, label[:, None], -torch.inf).amax(1)
-        return relu(1 - target + other).mean()
+        return relu(1 - labelled + other).mean()
 
     def check_output(self, output: DiscriminatorOutput) -> None:
         """Raise Mistake if D does not have the head, or if it is too small for the class of the fakes."""
