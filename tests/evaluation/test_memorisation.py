@@ -15,7 +15,6 @@ from saddlepoint.evaluation.memorisation_alarm import (
 )
 from saddlepoint.evaluation.memorisation_statistics import (
     Neighbours,
-    authenticity,
     copying_statistic,
     distance_ratio,
     kmeans_cells,

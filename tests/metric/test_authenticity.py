@@ -49,6 +49,6 @@ def test_it_is_measured_against_train_whatever_the_split_and_its_anchor_is_all_h
     assert score.value == 0
     assert score.contract.settings["train"] == data.split("train").sha256
     held_out = torch.cat([data.split(name).x for name in ("reserved", "validation", "test")])
-    (anchor,) = evaluator.anchor_scores(data)["held-out reals"].values()
+    (anchor,) = evaluator.measure_anchors(data)["held-out reals"].values()
     assert anchor.value == compute(data, held_out)
     assert anchor.contract.n_fake == len(held_out)

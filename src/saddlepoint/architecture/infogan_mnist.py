@@ -33,7 +33,7 @@ class Generator(nn.Module):
         self, latent: int, shape: Sequence[int], norm: Norm = None, condition: Mapping[str, int] = NO_CONDITION
     ) -> None:
         super().__init__()
-        channels, bias = _channels(shape), norm is None
+        channels, bias = _image_channels(shape), norm is None
         self.join = Concatenation(condition)
         self.layers = ConditionalSequential(
             hidden_layer(nn.Linear(latent + self.join.width, 1024, bias=bias), 1024, norm, nn.ReLU()),
@@ -43,7 +43,7 @@ class Generator(nn.Module):
             nn.ConvTranspose2d(64, channels, 4, 2, 1),
             nn.Sigmoid(),
         )
-        self.apply(_initialise)
+        self.apply(_init_weights)
 
     def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
         """Return images [N, C, 28, 28] in [-1, 1] for latent parts [N, dim]."""
@@ -66,7 +66,7 @@ class Discriminator(discriminator.Discriminator):
         readout: Norm = None,
         heads: Mapping[str, int] | None = None,
     ) -> None:
-        channels, bias = _channels(shape), norm is None
+        channels, bias = _image_channels(shape), norm is None
         dense = nn.Sequential(nn.Flatten(), nn.Linear(128 * 7 * 7, 1024, bias=bias))
         trunk = {
             "conv1": nn.Sequential(_UnitRange(), nn.Conv2d(channels, 64, 4, 2, 1), nn.LeakyReLU(slope)),
@@ -76,7 +76,7 @@ class Discriminator(discriminator.Discriminator):
         super().__init__(trunk, 1024, neck, readout)
         self.recognition = hidden_layer(nn.Linear(1024, 128, bias=bias), 128, norm, nn.LeakyReLU(slope))
         self.codes = nn.ModuleDict({name: nn.Linear(128, size) for name, size in (heads or {}).items()})
-        self.apply(_initialise)
+        self.apply(_init_weights)
 
     def forward(self, x: Tensor, condition: Condition = UNCONDITIONAL) -> DiscriminatorOutput:
         """Return logits [N], hidden layers by name, and the heads of Q [N, size] by name."""
@@ -94,7 +94,7 @@ class _UnitRange(nn.Module):
         return (x + 1) / 2
 
 
-def _channels(shape: Sequence[int]) -> int:
+def _image_channels(shape: Sequence[int]) -> int:
     """Return C of [C, 28, 28].  Raises Mistake for any other shape."""
     if tuple(shape[1:]) != (28, 28):
         raise Mistake(
@@ -103,7 +103,7 @@ def _channels(shape: Sequence[int]) -> int:
     return shape[0]
 
 
-def _initialise(module: nn.Module) -> None:
+def _init_weights(module: nn.Module) -> None:
     if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:

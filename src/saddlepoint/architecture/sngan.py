@@ -92,7 +92,9 @@ class Discriminator(discriminator.Discriminator):
                 initialise(layer)
 
 
-def _stage_channels(table: Mapping[int, tuple[int, Sequence[int]]], shape: Sequence[int], width: int | None) -> list[int]:
+def _stage_channels(
+    table: Mapping[int, tuple[int, Sequence[int]]], shape: Sequence[int], width: int | None
+) -> list[int]:
     """Return the channels per stage.  Raises ValueError unless H = W is 32 or 64."""
     if tuple(shape[1:]) not in [(side, side) for side in table]:
         raise ValueError(

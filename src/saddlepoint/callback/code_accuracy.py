@@ -24,7 +24,7 @@ from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.evaluation.code_map import confusion, majority, one_to_one
 from saddlepoint.evaluation.contract import Contract, Score
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import judge_of
+from saddlepoint.game.lineage import judge_player
 from saddlepoint.modality import modality_of
 from saddlepoint.mode import in_mode
 from saddlepoint.prior.categorical import Categorical
@@ -67,7 +67,7 @@ class CodeAccuracy(Periodic):
             raise Mistake(f"{key} is no categorical part of the latent, {known}.{did_you_mean(self.code, names)}")
         if data.split(self.split).classes is None:
             raise Mistake(f"callback.code_accuracy: {data.name} has no classes. Remove it, or use other data")
-        network, x = judge_of(game).network, data.split(self.split).batch_at(torch.arange(2)).x
+        network, x = judge_player(game).network, data.split(self.split).batch_at(torch.arange(2)).x
         with torch.no_grad(), in_mode(network):
             if self.code not in (heads := network(x, UNCONDITIONAL).heads):
                 raise Mistake(f"{key}: it needs a head of D with this name; the heads are {', '.join(heads) or 'none'}")
@@ -84,8 +84,8 @@ class CodeAccuracy(Periodic):
     @torch.no_grad()
     def measure(self, game: Game, data: Any) -> dict[str, Score]:
         """Measure the scores and return them by name."""
-        ema = judge_of(game).average
-        network, weights = (judge_of(game).network, "raw") if ema is None else (ema.network, "averaged")
+        ema = judge_player(game).average
+        network, weights = (judge_player(game).network, "raw") if ema is None else (ema.network, "averaged")
         with in_mode(network):
             tables = {name: self._confusion(network, game, data, name) for name in {*self.fit_splits, self.split}}
             nll = self._negative_log_likelihood(network, game)

@@ -20,7 +20,6 @@ from saddlepoint.evaluation.memorisation_alarm import (
 )
 from saddlepoint.evaluation.memorisation_statistics import (
     MIFID_THRESHOLD,
-    authenticity,
     copying_statistic,
     distance_ratio,
     kmeans_cells,
