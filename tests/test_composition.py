@@ -307,7 +307,7 @@ class Weights:
 
 def check_one_round(game: Game, batch: Batch, what: str) -> None:
     """Play a round: each player moves in its own turn, and only then, and stays finite."""
-    game._optimizers = {name: player.optimizer() for name, player in game.players.items()}
+    game._optimizers = {name: player.build_optimizer() for name, player in game.players.items()}
     game._trainable_parameters = {name: list(player.network.parameters()) for name, player in game.players.items()}
     weights = Weights()
     game.observers = [weights]

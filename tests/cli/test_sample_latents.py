@@ -86,7 +86,7 @@ def test_a_traversal_has_a_row_per_latent_as_picture_and_as_npz(record, sample, 
 def test_classes_that_are_not_requested_are_constant_along_a_path(record, sample):
     file = sample("traverse=category", "n=30")
     game, latent, _ = drawn(record, 3)
-    label = game.conditions.columns({"label": "y"}, 3, Stream(0, "sample"))["label"].repeat_interleave(10)
+    label = game.conditions.draw_columns({"label": "y"}, 3, Stream(0, "sample"))["label"].repeat_interleave(10)
     latent = traversal_of(game.prior, "category").latents(latent)
     expected = draw_samples(game, 30, condition={"label": label}, latent=latent)
     assert np.array_equal(file["arr_0"][..., 0], expected[:, 0].numpy())
