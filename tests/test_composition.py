@@ -58,6 +58,9 @@ OVERRIDES = {  # overrides that select a config file of a group without a defaul
     "layer/pseudo_augment": "+layer@game.makers.pseudo={}",
     "layer/latent_noise": "+layer@game.makers.nearby={}",
     "layer/spectral_norm": "+layer@game.players.discriminator.network={}",
+    "layer/weight_clip": "+layer@game.players.discriminator.network={}",
+    "layer/packing": "+layer@game.makers.pack={}",
+    "layer/top_k": "+layer@game.players.generator.objective={}",
 }
 REQUIRED = {  # further overrides that a config file requires
     "architecture/linear_gaussian": ["game=vae", "regularizer=[kl,reconstruction]"],
