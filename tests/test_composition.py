@@ -60,6 +60,7 @@ OVERRIDES = {  # overrides that select a config file of a group without a defaul
     "layer/spectral_norm": "+layer@game.players.discriminator.network={}",
     "layer/weight_clip": "+layer@game.players.discriminator.network={}",
     "layer/packing": "+layer@game.makers.pack={}",
+    "layer/averages": "+layer@game.players.generator.average={}",
     "layer/top_k": "+layer@game.players.generator.objective={}",
 }
 REQUIRED = {  # further overrides that a config file requires
@@ -79,6 +80,7 @@ REQUIRED = {  # further overrides that a config file requires
 }
 DIFFERENT = {  # arguments whose value in a config file differs on purpose from the default in code
     "regularizer/multi_hinge": {"sides"},  # the generator's are fakes only
+    "game/averages": {"half_life"},
     "game/conditional": {"conditions"},
     "game/inpainting": {"conditions"},
     "game/diff_augment": {"low"},

@@ -3,8 +3,8 @@
     weight * min(|grad reference| / (|grad term| + 1e-4), 1e4) * term
 
 The gradients are those with respect to one weight, with Frobenius norms, and the factor is constant in the gradient.
-Esser et al. 2020 (arXiv:2012.09841), eq. 7: the adversarial term against the reconstruction, with weight 0.8 in the authors' code
-(CompVis/taming-transformers, taming/modules/losses/vqperceptual.py).
+Esser et al. 2020 (arXiv:2012.09841), eq. 7: the adversarial term against the reconstruction; weight 0.8 and maximum 1e4
+as in the authors' code (CompVis/taming-transformers).
 """
 
 from collections.abc import Callable
