@@ -239,7 +239,8 @@ NORMS = {  # of both players, or of G only: layers that need a condition or a re
     "virtual_batch_norm": (None, "virtual_batch_norm"),
     "spectral_norm": (None, None),  # of the whole networks
 }
-ELSEWHERE = {"kl", "balanced_consistency", "latent_consistency"}  # regularizers of games with further players or sides
+# regularizers of games with further players or sides, or beside another term and an objective of weight 0
+ELSEWHERE = {"kl", "balanced_consistency", "latent_consistency", "gradient_ratio"}
 SIDES = {**BY_CLASS, "augmented_real": BY_CLASS["real"]}  # the latter only for the term `consistency`
 OF_TWO_PLAYERS = [name for name in catalogue.option_names("regularizer") if name not in ELSEWHERE]
 PER_SAMPLE = {"r1", "r2", "approximated_r1", "approximated_r2", "gradient_penalty", "zero_centered_gradient_penalty"}
