@@ -58,6 +58,10 @@ OVERRIDES = {  # overrides that select a config file of a group without a defaul
     "layer/pseudo_augment": "+layer@game.makers.pseudo={}",
     "layer/latent_noise": "+layer@game.makers.nearby={}",
     "layer/spectral_norm": "+layer@game.players.discriminator.network={}",
+    "layer/weight_clip": "+layer@game.players.discriminator.network={}",
+    "layer/packing": "+layer@game.makers.pack={}",
+    "layer/averages": "+layer@game.players.generator.average={}",
+    "layer/top_k": "+layer@game.players.generator.objective={}",
 }
 REQUIRED = {  # further overrides that a config file requires
     "architecture/linear_gaussian": ["game=vae", "regularizer=[kl,reconstruction]"],
@@ -76,6 +80,7 @@ REQUIRED = {  # further overrides that a config file requires
 }
 DIFFERENT = {  # arguments whose value in a config file differs on purpose from the default in code
     "regularizer/multi_hinge": {"sides"},  # the generator's are fakes only
+    "game/averages": {"half_life"},
     "game/conditional": {"conditions"},
     "game/inpainting": {"conditions"},
     "game/diff_augment": {"low"},
@@ -234,7 +239,8 @@ NORMS = {  # of both players, or of G only: layers that need a condition or a re
     "virtual_batch_norm": (None, "virtual_batch_norm"),
     "spectral_norm": (None, None),  # of the whole networks
 }
-ELSEWHERE = {"kl", "balanced_consistency", "latent_consistency"}  # regularizers of games with further players or sides
+# regularizers of games with further players or sides, or beside another term and an objective of weight 0
+ELSEWHERE = {"kl", "balanced_consistency", "latent_consistency", "gradient_ratio"}
 SIDES = {**BY_CLASS, "augmented_real": BY_CLASS["real"]}  # the latter only for the term `consistency`
 OF_TWO_PLAYERS = [name for name in catalogue.option_names("regularizer") if name not in ELSEWHERE]
 PER_SAMPLE = {"r1", "r2", "approximated_r1", "approximated_r2", "gradient_penalty", "zero_centered_gradient_penalty"}

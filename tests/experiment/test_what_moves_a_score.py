@@ -51,6 +51,7 @@ METRICS = {
     "class_modes": {"against": "data"},
     "class_coverage": {"k": 1, "n_per_class": 12, "share": 0.4, "least": 14, "labels": "given", "draws": 5, "seed": 1},
     "class_frechet_distance": {"n_per_class": 12, "share": 0.4, "least": 14, "labels": "given", "draws": 5, "seed": 1},
+    "authenticity": {},
     "parzen": {"sigmas": 3, "low": 0.3, "high": 0.7, "validation": 50, "test": 50, "centroids": 9},
     "nearest_neighbour_error": {"split": "validation", "seed": 1},
     "gan_test": {"epochs": 2, "seed": 1},

@@ -153,9 +153,16 @@ def parse_value(override: str) -> Any:
 
 
 def register_resolvers() -> None:
-    """Register ${latent_size:}, the numbers per latent over all parts of the prior, and ${classes:}."""
+    """Register ${latent_size:} (numbers per latent, over all parts of the prior), ${classes:} and ${packed_shape:}."""
     OmegaConf.register_new_resolver("latent_size", _latent_size, replace=True)
     OmegaConf.register_new_resolver("classes", _number_of_classes, replace=True)
+    OmegaConf.register_new_resolver("packed_shape", _packed_shape, replace=True)
+
+
+def _packed_shape(size: int, *, _root_: DictConfig) -> list[int]:
+    """Return the shape of `size` samples joined along their first dimension: channels of images, coordinates."""
+    first, *rest = _root_.data.shape
+    return [first * size, *rest]
 
 
 def _number_of_classes(*, _root_: DictConfig) -> int | None:

@@ -297,4 +297,5 @@ def _altered_settings(run_config: DictConfig, config: CheckedConfig, game: Game)
     ignored = ["batch", "data", "objective", "regularizer", "optimizer", *unsampled]
     ignored += [f"game.players.{name}.average" for name in sampled]
     seed = [f"seed: {run_config.seed} -> {config.seed}"] if config.seed != run_config.seed else []
-    return seed + describe_identity_differences(run_config, config, ignored)
+    selected = [line for line in describe_identity_differences(run_config, config) if ".average.selected: " in line]
+    return seed + describe_identity_differences(run_config, config, ignored) + selected

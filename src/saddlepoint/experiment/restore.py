@@ -77,6 +77,9 @@ def restore_checkpoint_or_snapshot(game: Game, run: Run, at: str | int, log: Log
     averages = {name: average for name in sampling_players(game) if (average := game.player(name).average) is not None}
     game.has_only_average = bool(averages)
     for name, average in averages.items():
+        kept = OmegaConf.select(load_run_config(run), f"game.players.{name}.average.selected")
+        if kept is not None and kept != getattr(average, "selected", kept):
+            raise Mistake(f"{path} holds the average {kept} of the {name} only: for another one use at=last or at=best")
         # a snapshot holds only the statistics that were re-estimated when it was written
         if OmegaConf.select(load_run_config(run), f"game.players.{name}.average.statistics") == "reestimated":
             average.statistics = "reestimated"

@@ -38,7 +38,7 @@ class Collapse(Rule):
         Remedy("a penalty on D's slope", "Mescheder et al. 2018, arXiv:1801.04406, eq. 9", "'+regularizer=r1'"),
         Remedy("a slower G", "Heusel et al. 2017, arXiv:1706.08500",
                "optimizer.generator.lr=<optimizer.generator.lr / 10>"),
-        Remedy("give D several samples at once (PacGAN): architecture=pacgan_toy", "Lin et al. 2018, arXiv:1712.04086"),
+        Remedy("give D several samples at once (PacGAN): game=packing", "Lin et al. 2018, arXiv:1712.04086"),
         Remedy("let G anticipate some of D's steps (unrolled)", "Metz et al. 2017, arXiv:1611.02163"),
     )  # fmt: skip
 

@@ -26,5 +26,5 @@ def interpolated(turn: Turn) -> Sample:
     """Return the samples x^ between real and fake, leaves that require grad, with the coefficients turn.term_draw."""
     real = turn["real"].x.detach()
     fake = turn["fake"].x.detach()[: len(real)]  # one fake per real, if there are more fakes
-    e = turn.term_draw.view(-1, *(1,) * (real.ndim - 1))
+    e = turn.term_draw[: len(real)].view(-1, *(1,) * (real.ndim - 1))
     return Sample((e * real + (1 - e) * fake).requires_grad_(), turn["real"].condition, turn["real"].judge)

@@ -22,9 +22,13 @@ class ModeSeeking(Regularizer):
     def forward(self, turn: Turn) -> Tensor:
         """The mean of 1 / (|G(z1) - G(z2)| / |z1 - z2| + 1e-5), a scalar.  Raises Mistake for less than 2 samples."""
         x = turn["fake"].x
-        z = torch.cat([part.flatten(1) for part in turn.latent.values()], 1)[: len(x)]
+        z = torch.cat([part.flatten(1) for part in turn.latent.values()], 1)
         if len(x) < 2:
             raise Mistake("mode_seeking compares pairs of samples: set batch to at least 2")
+        if len(x) != len(z):
+            raise Mistake(
+                f"mode_seeking needs one sample per latent, and side fake has {len(x)} rows for {len(z)} latents"
+            )
         return (1 / (_pair_distances(x) / _pair_distances(z) + EPSILON)).mean()
 
 

@@ -64,6 +64,10 @@ class PathLength(Regularizer):
     def forward(self, turn: Turn) -> Tensor:
         """Return the penalty, a scalar.  1e-12 under the root keeps the gradient finite at length 0."""
         x, latents = turn["fake"].x, list(turn.latent.values())
+        if len(x) != len(latents[0]):
+            raise Mistake(
+                f"path_length needs one sample per latent; side fake has {len(x)} rows for {len(latents[0])} latents"
+            )
         y = seeded_noise(turn.term_draw, x) / math.sqrt(math.prod(x.shape[2:]))
         slopes = torch.autograd.grad((x[: len(y)] * y).sum(), latents, create_graph=True)
         squares = torch.cat([slope[: len(y)].flatten(1) for slope in slopes], 1).square().sum(1)
