@@ -48,7 +48,7 @@ class Formula:
         self.scores.update([self.remaining.pop(0)])
         return None
 
-    def stop(self):
+    def request_stop(self):
         self.stopped = True
 
 

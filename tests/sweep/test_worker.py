@@ -239,9 +239,9 @@ def test_a_trial_whose_process_was_lost_while_it_was_pruned_is_pruned_at_once(tm
     """The process is lost after the pruner's decision and before the trial ends."""
 
     class Killed(Formula):
-        def stop(self) -> None:
+        def request_stop(self) -> None:
             if not self.stopped:
-                super().stop()
+                super().request_stop()
                 raise KeyboardInterrupt
 
     started: list[int] = []

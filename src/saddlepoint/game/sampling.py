@@ -44,7 +44,7 @@ def draw_condition(game: Any, n: int, stream: Stream, given: Condition = UNCONDI
     if not condition_entries(game):
         return {**given}
     needed = {name: entry for name, entry in condition_columns(game).items() if name not in given}
-    columns = game.conditions.columns(needed, n, stream)
+    columns = game.conditions.draw_columns(needed, n, stream)
     return {**columns, **draw_random_conditions(game, n, lambda draw: stream.child(f"{LATENT}/{draw}")), **given}
 
 

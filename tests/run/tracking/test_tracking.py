@@ -229,4 +229,4 @@ def inject_fault(server: Server, monkeypatch: pytest.MonkeyPatch, fault: str) ->
         log(tracker, row)
 
     monkeypatch.setattr(Tracker, "_start_run", _start_run)
-    monkeypatch.setattr(Tracker, "_log", _log)
+    monkeypatch.setattr(Tracker, "_log_row", _log)
