@@ -1,7 +1,7 @@
 """How often the memorisation alarm is raised, by the fraction of copies among the samples and how they are changed.
 
     python benchmarks/memorisation.py                          # digits: 897 trained on, 450 held out, 450 samples
-    python benchmarks/memorisation.py --root path/of/data    # MNIST: 500 trained on, 500 held out, 1,000 samples
+    python benchmarks/memorisation.py --root path/of/data      # MNIST: 500 trained on, 500 held out, 1,000 samples
 
 Each repetition splits all data at random into a training set, held-out images and samples.  Samples are new images,
 except for a fraction of copies of distinct training images.  Features are those of the shipped classifier; as in

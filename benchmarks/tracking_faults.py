@@ -65,14 +65,12 @@ def measure(fault: str) -> dict[str, Any]:
                 server.fault = fault.removeprefix("mid ")
         log(tracker, row)
 
-    replaced = {
-        "start": timed(spent, "start", Tracker.start), "close": timed(spent, "end", Tracker.close),
-        "log_metrics": timed(spent, "rows", Tracker.log_metrics), "_log": log_with_fault,
-    }  # fmt: skip
-    for name, call in replaced.items():
-        setattr(Tracker, name, call)
-    setattr(BackgroundWorker, "_run", timed(spent, "cpu", BackgroundWorker._run_queue, time.thread_time))  # noqa: B010
-    setattr(pytorch_lightning.Trainer, "fit", timed(spent, "fit", pytorch_lightning.Trainer.fit))  # noqa: B010
+    Tracker.start = timed(spent, "start", Tracker.start)
+    Tracker.close = timed(spent, "end", Tracker.close)
+    Tracker.log_metrics = timed(spent, "rows", Tracker.log_metrics)
+    Tracker._log_row = log_with_fault
+    BackgroundWorker._run_queue = timed(spent, "cpu", BackgroundWorker._run_queue, time.thread_time)
+    pytorch_lightning.Trainer.fit = timed(spent, "fit", pytorch_lightning.Trainer.fit)
     with tempfile.TemporaryDirectory() as folder:
         run = train_run(folder, f"images={IMAGES}", f"logger.mode={mode}", f"logger.timeout={TIMEOUT}",
                       "callback.journal.images_between=128", "callback.grid.images_between=1000000",

@@ -1,7 +1,7 @@
 """Types of config values, validated by pydantic: one set of rules for the keys of commands and arguments of components.
 
 A component is an object that a config builds from a node with a `_target_`. The types of command keys are declared in
-config/key_types.py; those of a component's arguments are its annotations, converted by `value_type`. The rules:
+config/key_types.py; those of a component's arguments are its annotations, converted by `pydantic_type`. The rules:
 
     integers       1e6 is valid; 1.5, true and "1" are not
     numbers        1 is valid; nan, inf, true and "1" are not

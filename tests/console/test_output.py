@@ -199,6 +199,15 @@ def test_without_a_terminal_a_long_pass_prints_a_line_at_intervals(monkeypatch: 
     ]
 
 
+def test_short_passes_print_nothing_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(file=(out := io.StringIO()), width=80)
+    meter, clock = ProgressMeter(console), iter([0.0, 1.0, 25.0, 26.0, 50.0, 51.0])
+    monkeypatch.setattr(terminal, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    for done in (500, 900, 500, 900, 500, 900):
+        meter("measuring samples", done, 900)
+    assert out.getvalue() == ""
+
+
 def test_a_slow_metric_is_named_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluator, "PROGRESS_PERIOD", 0.01)
     seen: list[str] = []

@@ -356,10 +356,10 @@ CASES = {
     "an architecture that is a list": (lambda f: weights(describe(f, architecture=[1])), "architecture=[1] must be"),
     "an architecture that is a name": (lambda f: weights(describe(f, architecture={"generator": "mlp"})), "_target_"),
     "an architecture without a target": (lambda f: weights(describe(f, architecture=ours(_target_=None))), "_target_"),
-    "a shape of nothing": (lambda f: weights(describe(f, prior=latent(shape=[0]))), "z.shape=[0] must be whole"),
-    "a shape that is a word": (lambda f: weights(describe(f, prior=latent(shape="abc"))), "z.shape=abc must be whole"),
+    "a shape of nothing": (lambda f: weights(describe(f, prior=latent(shape=[0]))), "z.shape=[0] must be integers"),
+    "a shape that is a word": (lambda f: weights(describe(f, prior=latent(shape="abc"))), "z.shape=abc must be"),
     "no dim": (lambda f: weights(describe(f, prior=latent(dim=None))), "prior.z.dim=null must be an integer"),
-    "a fractional dim": (lambda f: weights(describe(f, prior=latent(dim=100.5))), "z.dim=100.5 must be a whole"),
+    "a fractional dim": (lambda f: weights(describe(f, prior=latent(dim=100.5))), "z.dim=100.5 must be an integer"),
     "an invalid dim of our class": (
         lambda f: weights(describe(f, prior={"z": {"_target_": "saddlepoint.prior.normal.Normal", "dim": 100.5}})),
         "prior.z.dim=100.5",

@@ -241,7 +241,7 @@ def test_a_trial_whose_process_was_lost_while_it_was_pruned_is_pruned_at_once(tm
     class Killed(Formula):
         def request_stop(self) -> None:
             if not self.stopped:
-                super().stop()
+                super().request_stop()
                 raise KeyboardInterrupt
 
     started: list[int] = []

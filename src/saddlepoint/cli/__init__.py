@@ -121,17 +121,11 @@ def _run_command(line: CommandLine) -> int:
         return 0
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # for user-defined `_target_: mylosses.mine`; last, so that it shadows nothing
-    if line.json and line.command not in catalogue.COMMANDS_WITH_RESULT:
-        raise UsageError(f"--json is for commands that print a result: {', '.join(catalogue.COMMANDS_WITH_RESULT)}")
-    if line.many and line.command != "train":
-        raise UsageError(f"-m is for saddlepoint train, to start several runs; {line.command} does not accept it")
+    _check_flags(line, line.command)
     from saddlepoint.cli import unused_override
     from saddlepoint.console.output import Output
 
-    for override in dict.fromkeys(line.overrides):
-        if (renamed := catalogue.rename_override(override)) != override:
-            print(f"saddlepoint: {override} is now {renamed}", file=sys.stderr)
-    line.overrides = [catalogue.rename_override(override) for override in line.overrides]
+    line.overrides = _rename_overrides(line.overrides)
     for note in unused_override.describe_shadowed_overrides(line.overrides):
         print(f"saddlepoint: {note}", file=sys.stderr)
     output = Output(line.json)
@@ -161,6 +155,23 @@ def _run_command(line: CommandLine) -> int:
         output.json |= config.get("to") == "-"
         start = partial(output.run, start)
     return standard_streams.run_ignoring_write_errors(start) if line.command in RECORDED else start()
+
+
+def _check_flags(line: CommandLine, command: str) -> None:
+    """Raise UsageError if the command does not accept --json or -m."""
+    if line.json and command not in catalogue.COMMANDS_WITH_RESULT:
+        raise UsageError(f"--json is for commands that print a result: {', '.join(catalogue.COMMANDS_WITH_RESULT)}")
+    if line.many and command != "train":
+        raise UsageError(f"-m is for saddlepoint train, to start several runs; {command} does not accept it")
+
+
+def _rename_overrides(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides with the new names of their keys, and print a note for each old name."""
+    renamed = {override: catalogue.rename_override(override) for override in overrides}
+    for old, new in renamed.items():
+        if new != old:
+            print(f"saddlepoint: {old} is now {new}", file=sys.stderr)
+    return [renamed[override] for override in overrides]
 
 
 def split_run_overrides(overrides: Sequence[str], command: str) -> tuple[list[str], list[str]]:

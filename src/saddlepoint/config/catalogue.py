@@ -152,7 +152,7 @@ def read_header_comment(command: str) -> str:
 
 
 def read_text_cached(path: str | Path) -> str:
-    """Return the text of a file, see `cached_stream`."""
+    """Return the text of a file, see `open_text_cached`."""
     return open_text_cached(path).getvalue()
 
 

@@ -221,6 +221,17 @@ def _unknown_key_message(key: str, text: str, config: DictConfig, choice: Chosen
         ]
         if options and chosen not in options:
             return f"{group}={chosen} takes no {'.'.join(parts)}; {parts[-1]} belongs to {group}={' or '.join(options)}"
+    if matches := _similar_keys(key, config, value):
+        return f"no such key: {key}. Did you mean {' or '.join(matches)}?"
+    if trains and parts and (foreign := synonym.suggest_for_key(last, text, config, choice)):
+        return foreign
+    return _no_similar_key_message(key, text, config)
+
+
+def _similar_keys(key: str, config: DictConfig, value: Any) -> list[str]:
+    """Return at most three keys that accept the value: with the same last name, or with a similar one."""
+    group, *parts = key.split(".")
+    last = key.rpartition(".")[2]
     keys = [
         path
         for path, node, name, _ in tree_entries(config)
@@ -230,9 +241,7 @@ def _unknown_key_message(key: str, text: str, config: DictConfig, choice: Chosen
     same_name = [other for other in candidates if other.rpartition(".")[2] == last]
     same_group = [other for other in same_name if other.startswith(f"{group}.")]
     similar_names = close_matches(last, (other.rpartition(".")[2] for other in candidates))
-    similar_name = [
-        other for other in candidates if other.rpartition(".")[2] in similar_names
-    ]  # not all keys of the same node
+    similar_name = [other for other in candidates if other.rpartition(".")[2] in similar_names]
     node = _lookup(config, key.rpartition(".")[0])[1] if parts else None
     has_target = isinstance(node, DictConfig) and "_target_" in node  # its own message lists what it takes
     similar = [
@@ -240,14 +249,8 @@ def _unknown_key_message(key: str, text: str, config: DictConfig, choice: Chosen
         for other in close_matches(key, similar_name or ([] if has_target else candidates))
         if not key.startswith(f"{other}.")
     ]
-    matches = list(
-        dict.fromkeys([*same_group, *similar, *same_name, *(() if parts else close_matches(key, catalogue.groups()))])
-    )[:3]
-    if matches:
-        return f"no such key: {key}. Did you mean {' or '.join(matches)}?"
-    if trains and parts and (foreign := synonym.suggest_for_key(last, text, config, choice)):
-        return foreign
-    return _no_similar_key_message(key, text, config)
+    similar_groups = () if parts else close_matches(key, catalogue.groups())
+    return list(dict.fromkeys([*same_group, *similar, *same_name, *similar_groups]))[:3]
 
 
 def _same_type(old: Any, value: Any) -> bool:

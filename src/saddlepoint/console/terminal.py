@@ -53,7 +53,10 @@ class ProgressMeter:
         now = time.monotonic()
         if description != self._pass_start[0] or done < self._pass_start[1]:
             self._pass_start, self._printed = (description, done, now), now
-        if done >= total or now - self._printed < SECONDS:
+        if done >= total:
+            self._pass_start = "", 0, 0.0  # the next pass may have the same description and begin at the same number
+            return
+        if now - self._printed < SECONDS:
             return
         self._printed = now
         _, first, started = self._pass_start

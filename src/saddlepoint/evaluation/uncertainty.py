@@ -135,6 +135,6 @@ def measure_standard_errors(
 
 
 def _jackknife_errors(values: Values, n: int, groups: int) -> tuple[set[str], dict[str, float]]:
-    """Return the names of the scores, and the errors that `drop_order_dependent` keeps."""
+    """Return the names of the scores, and the errors that `drop_order_dependent_errors` keeps."""
     errors = jackknife(values, n, groups)
     return set(errors), drop_order_dependent_errors(values, errors, n, groups)

@@ -153,6 +153,17 @@ def _fit_on_ranks(config: CheckedConfig, console: Console, output: Output) -> Ru
     return run
 
 
+def _callbacks_of_config(run: Run, experiment: Experiment, console: Console, state: RunState) -> list[pl.Callback]:
+    """Build the callbacks of the config with the objects of the run that their constructors name."""
+    config = experiment.config
+    available = {
+        "run": run, "evaluator": experiment.evaluator, "selector": experiment.selector,
+        "average": config.evaluation.average, "batch_norm": config.evaluation.get("batch_norm", "running"),
+        "console": console, "state": state,
+    }  # fmt: skip
+    return build_callbacks(config, **available)
+
+
 def _train_and_record(
     run: Run,
     experiment: Experiment,
@@ -168,12 +179,8 @@ def _train_and_record(
     _check_ranks_agree(run, start_images)
     trackers = build_loggers(config) if run.writes else []
     state = RunState(target=config.images)
-    available = {
-        "run": run, "evaluator": evaluator, "selector": experiment.selector, "average": config.evaluation.average,
-        "batch_norm": config.evaluation.get("batch_norm", "running"), "console": console, "state": state,
-    }  # fmt: skip
     stop.state = state
-    callbacks = [StopAtImages(state), stop, *build_callbacks(config, **available)]
+    callbacks = [StopAtImages(state), stop, *_callbacks_of_config(run, experiment, console, state)]
     trainer = build_trainer(config, callbacks)
     anchors = evaluator.measure_anchors(data) if evaluator else {}
     _call_each("before_run", callbacks, game, data)  # raises before the folder exists

@@ -42,29 +42,7 @@ def decide_start(run: Run, config: CheckedConfig, log: Callable[[str], None]) ->
         return "overwrite"
     old = load_run_config(run)
     if compute_identity(old) != config.identity:
-        changes, may_differ = describe_identity_differences(old, config), allowed_changes(config)
-        if stored_code_hashes(config) and not stored_code_hashes(old):
-            log(
-                f"the run was started before user code was recorded; now it is: {', '.join(stored_code_hashes(config))}"
-            )
-            may_differ = [*may_differ, "code"]
-        other = describe_identity_differences(old, config, may_differ)
-        if other and all(change.startswith("code.") for change in other):
-            raise Mistake(
-                f"{run.folder} was trained by other code: {'; '.join(describe_code_changes(old))}. Give this run "
-                "another name=..., or resume with the current code: resume.allow=[code]"
-            )
-        if other:
-            raise Mistake(
-                f"{run.folder} holds another run: {'; '.join(other[:3])}. Give this run another name=..., "
-                "overwrite=true to move the old one aside, or resume.allow=[...] with the keys that may change"
-            )
-        if optimizer := next((change for change in changes if OPTIMIZER_CLASS.match(change)), None):
-            raise Mistake(
-                f"{run.folder}: {optimizer}. The state of one optimizer cannot be used by another, so resume.allow "
-                "does not permit this change: give this run another name=..."
-            )
-        log(f"resuming with changed settings, as resume.allow permits: {'; '.join(changes)}")
+        _check_changes_allowed(run, old, config, log)
     if config.images < old.images and run.summary.get("status") == "finished":
         raise Mistake(f"{run.folder} is finished at images={old.images:,}; it cannot end earlier, at {config.images:,}")
     if config.images == old.images and run.summary.get("status") == "finished":
@@ -80,6 +58,31 @@ def decide_start(run: Run, config: CheckedConfig, log: Callable[[str], None]) ->
             f"images={old.images:,}. resume.allow=[images] resumes it anyway"
         )
     return "resume"
+
+
+def _check_changes_allowed(run: Run, old: DictConfig, config: CheckedConfig, log: Callable[[str], None]) -> None:
+    """Log the settings that differ from those of the run.  Raises Mistake if resume.allow does not permit one."""
+    changes, may_differ = describe_identity_differences(old, config), allowed_changes(config)
+    if stored_code_hashes(config) and not stored_code_hashes(old):
+        log(f"the run was started before user code was recorded; now it is: {', '.join(stored_code_hashes(config))}")
+        may_differ = [*may_differ, "code"]
+    other = describe_identity_differences(old, config, may_differ)
+    if other and all(change.startswith("code.") for change in other):
+        raise Mistake(
+            f"{run.folder} was trained by other code: {'; '.join(describe_code_changes(old))}. Give this run "
+            "another name=..., or resume with the current code: resume.allow=[code]"
+        )
+    if other:
+        raise Mistake(
+            f"{run.folder} holds another run: {'; '.join(other[:3])}. Give this run another name=..., "
+            "overwrite=true to move the old one aside, or resume.allow=[...] with the keys that may change"
+        )
+    if optimizer := next((change for change in changes if OPTIMIZER_CLASS.match(change)), None):
+        raise Mistake(
+            f"{run.folder}: {optimizer}. The state of one optimizer cannot be used by another, so resume.allow "
+            "does not permit this change: give this run another name=..."
+        )
+    log(f"resuming with changed settings, as resume.allow permits: {'; '.join(changes)}")
 
 
 def _find_key_using_images(config: CheckedConfig) -> str | None:

@@ -44,7 +44,7 @@ class FrozenVirtualBatchNorm(nn.Module):
 
 @torch.no_grad()
 def frozen_state_dict(network: nn.Module) -> dict[str, Tensor]:
-    """Return the state dict of `network` on the CPU, to be loaded after `replace_virtual_batch_norm`.
+    """Return the state dict of `network` on the CPU, to be loaded after `freeze_for_export`.
 
     `network` has to be in evaluation mode. In the place of a reference batch, the state dict has its mean and variance
     in front of each virtual batch norm.

@@ -3,7 +3,7 @@
     x = module(latent, condition)
 
 latent and condition map names to tensors with one row per sample: the parts of the latent that samples depend on
-(`latent_parts`), and all their other inputs (`condition_entries`): labels, source images, parts of named draws.
+(`latent_part_names`), and all their other inputs (`condition_entries`): labels, source images, parts of named draws.
 """
 
 from collections.abc import Mapping

@@ -49,4 +49,8 @@ class Hooks(Protocol):
 
 def modules_with_hook(module: nn.Module, method: str) -> list[Any]:
     """Return the modules in `module`, including itself, that define a hook."""
-    return [child for child in module.modules() if hasattr(child, method)]
+    modules = []
+    for child in module.modules():  # a comprehension has a frame of its own in Python 3.11, and this is called often
+        if hasattr(child, method):
+            modules.append(child)
+    return modules

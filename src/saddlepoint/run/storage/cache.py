@@ -51,7 +51,7 @@ class Cache:
     def get_or_make_json(
         self, kind: str, about: Mapping[str, Any], make: Callable[[], Any], all_ranks: bool = False
     ) -> Any:
-        """Like `get_tensors`, for plain values, stored as JSON."""
+        """Like `get_or_make_tensors`, for plain values, stored as JSON."""
 
         def write() -> bytes:
             value = make()
