@@ -18,6 +18,9 @@ PROPORTIONS = frozenset(
      "gan_test", "error", "authenticity")
 )  # fmt: skip
 
+# noise has a perfect score, so that the score of an untrained generator is no floor
+PERFECT_UNTRAINED = frozenset(("authenticity",))
+
 
 def higher_is_better(metric: str, requested: bool | None = None) -> bool:
     """Whether higher values of a contract's metric are better; `requested` is the user's setting.
