@@ -57,6 +57,7 @@ OVERRIDES = {  # overrides that select a config file of a group without a defaul
     "layer/diff_augment": "+layer@game.makers.augment={}",
     "layer/pseudo_augment": "+layer@game.makers.pseudo={}",
     "layer/latent_noise": "+layer@game.makers.nearby={}",
+    "layer/dequantise": "+layer@game.makers.dequantise={}",
     "layer/spectral_norm": "+layer@game.players.discriminator.network={}",
     "layer/weight_clip": "+layer@game.players.discriminator.network={}",
     "layer/packing": "+layer@game.makers.pack={}",

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import avg_pool2d, interpolate
 
-from saddlepoint.architecture import sngan
+from saddlepoint.architecture import sngan, sngan_cnn
 from saddlepoint.game.dry_run import dry_run
 from saddlepoint.game.game import Game
 from saddlepoint.game.player import Player
@@ -162,3 +162,21 @@ def test_an_unsupported_shape_is_refused_with_the_supported_ones(shape: list[int
     for make in (sngan.Discriminator, partial(sngan.Generator, 8)):
         with pytest.raises(ValueError, match="32 x 32 or 64 x 64"):
             make(shape=shape)
+
+
+def test_the_standard_cnn_has_the_layers_of_table_3() -> None:
+    with torch.device("meta"):
+        g = sngan_cnn.Generator(128, [3, 32, 32], norm=nn.BatchNorm2d)
+        d = sngan_cnn.Discriminator([3, 32, 32])
+    ups = [16 * a * b + b + 2 * b for a, b in [(512, 256), (256, 128), (128, 64)]]
+    assert size(g) == 129 * 8192 + sum(ups) + convolution(64, 3)
+    downs = [convolution(c, c, 4) for c in (64, 128, 256)]
+    keeps = [convolution(a, b) for a, b in [(3, 64), (64, 128), (128, 256), (256, 512)]]
+    assert size(d) == sum(downs) + sum(keeps) + 16 * 512 + 1
+    small = sngan_cnn.Discriminator([1, 32, 32], width=2)
+    x = sngan_cnn.Generator(4, [1, 32, 32], width=2, norm=nn.BatchNorm2d)({"z": torch.randn(3, 4)})
+    features = small(x).features.values()
+    assert [f.shape[2] for f in list(features)[:-1]] == [32, 16, 16, 8, 8, 4, 4]
+    assert all(m.negative_slope == 0.1 for m in small.modules() if isinstance(m, nn.LeakyReLU))
+    with pytest.raises(ValueError, match="architecture=sngan"):
+        sngan_cnn.Discriminator([3, 64, 64])

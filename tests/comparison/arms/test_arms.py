@@ -264,6 +264,17 @@ def test_if_higher_is_better_a_collapse_is_a_score_that_is_no_higher(tmp_path: P
     assert comparison.baseline.values == [0.01, 0.7], "worse than untrained, as measured"
 
 
+def test_an_untrained_generator_is_perfectly_authentic_so_this_score_shows_no_collapse(tmp_path: Path) -> None:
+    settings = {"key": "authenticity_digits_450_test", "untrained": 1.0, "measured": {"metric": "authenticity"}}
+    arm(tmp_path, "hinge", [0.5, 0.6], **settings)
+    arm(tmp_path, "nonsaturating", [0.2, 0.3], **settings)
+    run(tmp_path, "hinge", 2, None, status="diverged", objective="hinge", **settings)
+    comparison = build_comparison(load_records(tmp_path), ComparisonOptions(("objective",), baseline="nonsaturating"))
+    assert [one.outcome for one in comparison.baseline.runs] == [FINISHED, FINISHED]
+    failed = find_run(comparison, "hinge", 2)
+    assert (failed.outcome, failed.value) == (DIVERGED, -math.inf), "not the score of an untrained generator"
+
+
 def test_a_final_score_of_nan_is_a_divergence(outputs: Path) -> None:
     run(outputs, "hinge", 3, math.nan)
     assert find_run(compare(outputs), "hinge", 3).outcome == DIVERGED

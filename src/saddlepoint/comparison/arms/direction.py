@@ -10,13 +10,16 @@ LOWER_IS_BETTER = frozenset(
 HIGHER_IS_BETTER = frozenset(
     ("inception_score", "precision", "recall", "density", "coverage", "class_coverage_mean", "class_coverage_min",
      "class_frequency_worst", "class_modes_captured", "class_modes_captured_20", "modes_captured",
-     "modes_high_quality", "gan_train", "gan_test", "parzen", "authenticity")
+     "modes_high_quality", "gan_train", "gan_test", "parzen", "authenticity", "class_agreement")
 )  # fmt: skip
 
 PROPORTIONS = frozenset(
     ("precision", "recall", "coverage", "class_coverage_mean", "class_coverage_min", "modes_high_quality", "gan_train",
      "gan_test", "error", "authenticity")
 )  # fmt: skip
+
+# noise has a perfect score, so that the score of an untrained generator is no floor
+PERFECT_UNTRAINED = frozenset(("authenticity",))
 
 
 def higher_is_better(metric: str, requested: bool | None = None) -> bool:

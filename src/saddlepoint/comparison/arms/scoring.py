@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint.comparison.arms.arm import COLLAPSED, DIVERGED, FINISHED, UNFINISHED, Arm, ScoredRun
+from saddlepoint.comparison.arms.direction import PERFECT_UNTRAINED
 from saddlepoint.comparison.arms.record import Event, Record
 from saddlepoint.comparison.arms.score import PrimaryScore
 from saddlepoint.evaluation.contract import Score
@@ -80,7 +81,7 @@ def score_run(
         outcome=_run_outcome(record.status, final),
         value=math.nan if final is None else final,
         final=final,
-        untrained=next((score for images, score in curve if images == 0), None),
+        untrained=None if primary.contract.metric in PERFECT_UNTRAINED else next((y for n, y in curve if n == 0), None),
         best=_finite_or_none(((summary.get("best") or {}).get(primary.key) or {}).get("value")),
         area=_curve_mean(curve) if record.status == FINISHED else None,
         curve=curve,
