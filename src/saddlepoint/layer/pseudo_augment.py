@@ -1,4 +1,4 @@
-"""Adaptive pseudo augmentation (APA): with probability p a real is replaced by a fake that D is told is real.
+"""Adaptive pseudo augmentation (APA): with probability p a real is replaced by a fake, which D's loss counts as real.
 
 Jiang et al. 2021 (arXiv:2111.06849), section 3.2.  p starts at 0 and is adjusted as in ADA (`adaptive_probability`), by
 the logits of the presented reals.  At the fixed point G's distribution is still that of the data: D sees
