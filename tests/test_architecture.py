@@ -98,6 +98,7 @@ BASE_MODULES = {
         "growth",
         "maxout",
         "readout",
+        "resample",
         "residual_block",
         "shift",
         "standing_statistics",

@@ -1,0 +1,64 @@
+"""Anti-aliased resampling: against convolution in numpy, the transpose, frequencies, and taps that do not filter."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import avg_pool2d, interpolate
+
+from saddlepoint.layer.resample import Downsample, Upsample
+
+TAPS = [(1, 1), (1, 2, 1), (1, 3, 3, 1), (1, 4, 6, 4, 1)]
+
+
+@pytest.mark.parametrize("taps", TAPS)
+def test_each_row_is_the_convolution_of_numpy_at_every_second_pixel_or_between_inserted_zeros(taps) -> None:
+    x = torch.randn(2, 3, 6, 8, dtype=torch.float64)
+    k, p = np.array(taps) / sum(taps), (len(taps) - 1) // 2
+
+    def down(row):
+        return np.convolve(row, k[::-1])[len(taps) - 1 - p :][: len(row) : 2]
+
+    def up(row):
+        wide = np.zeros(2 * len(row))
+        wide[::2] = row
+        return np.convolve(wide, 2 * k)[p:][: len(wide)]
+
+    for layer, of_row in ((Downsample(taps), down), (Upsample(taps), up)):
+        expected = np.apply_along_axis(of_row, 3, np.apply_along_axis(of_row, 2, x.numpy()))
+        np.testing.assert_allclose(layer(x).numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("taps", TAPS)
+def test_up_is_four_times_the_transpose_of_down(taps) -> None:
+    large, small = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 4, 4)
+    assert torch.allclose((Upsample(taps)(small) * large).sum(), 4 * (small * Downsample(taps)(large)).sum(), atol=1e-4)
+
+
+def test_taps_1_1_are_the_mean_and_the_nearest_neighbour() -> None:
+    x = torch.randn(2, 3, 8, 8)
+    assert torch.allclose(Downsample((1, 1))(x), avg_pool2d(x, 2), atol=1e-6)
+    assert torch.allclose(Upsample((1, 1))(x), interpolate(x, scale_factor=2), atol=1e-6)
+
+
+def test_taps_1_2_1_keep_every_pixel_and_put_the_mean_of_two_between_them() -> None:
+    x = torch.randn(1, 1, 5, 5)
+    y = Upsample((1, 2, 1))(x)
+    assert torch.allclose(y[..., ::2, ::2], x, atol=1e-6)
+    assert torch.allclose(y[..., 0:8:2, 1:9:2], (x[..., :4, :4] + x[..., :4, 1:]) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("taps", TAPS[1:])
+def test_a_constant_stays_and_the_highest_frequency_vanishes_inside(taps) -> None:
+    constant, checkers = torch.ones(1, 1, 16, 16), torch.tensor([1.0, -1.0]).repeat(8).expand(1, 1, 16, 16)
+    inside = (..., slice(2, 6), slice(2, 6))
+    assert torch.allclose(Downsample(taps)(constant)[inside], torch.tensor(1.0), atol=1e-6)
+    assert torch.allclose(Upsample(taps)(constant)[inside], torch.tensor(1.0), atol=1e-6)
+    assert Downsample(taps)(checkers)[inside].abs().max() < 1e-6, "it would alias to a constant"
+    assert torch.equal(checkers[..., ::2, ::2], torch.ones(1, 1, 8, 8))
+
+
+def test_the_kernel_is_not_part_of_a_checkpoint_and_bad_taps_are_refused() -> None:
+    assert Downsample().state_dict() == {}
+    for taps in ((1,), (1, -1)):
+        with pytest.raises(ValueError, match="taps="):
+            Upsample(taps)
