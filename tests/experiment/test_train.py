@@ -1,5 +1,6 @@
 """Properties of a run: reproducible, resumable, robust against kills, and bad input is refused."""
 
+import io
 import json
 import math
 import os
@@ -10,10 +11,13 @@ import time
 
 import pytest
 import torch
+from rich.console import Console
 from runs import SMALL, assert_equal, rows, run, state
 
 from saddlepoint.callback.finite import Diverged
+from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
+from saddlepoint.experiment.train import train
 from saddlepoint.run.folder import Run
 
 
@@ -295,6 +299,15 @@ def test_the_final_score_updates_the_best_checkpoint_if_it_is_the_best(tmp_path)
     record = run(tmp_path, *fast, "images=19200")
     assert record.summary["best"]["fid_digits_900_train"]["images"] == 19200
     assert_equal(state(record), state(record, "best"))
+
+
+def test_a_run_without_checkpoints_has_the_scores_of_one_with_them(tmp_path):
+    settings = [override for override in SMALL if not override.startswith("callback.")]
+    config = compose([*settings, "callback=[evaluation,journal]", f"outputs={tmp_path / 'without'}"])
+    without = train(config, console := Console(file=io.StringIO(), width=200))
+    assert without.summary["status"] == "finished"
+    assert without.summary["final"] == run(tmp_path / "with").summary["final"]
+    assert "this run cannot be resumed" in console.file.getvalue()
 
 
 def test_a_lazy_term_is_logged_with_its_last_value(tmp_path):

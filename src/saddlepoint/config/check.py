@@ -100,6 +100,10 @@ def config_warnings(config: DictConfig) -> list[str]:
                 f"objective.{player}.real_label={label} labels reals as fake rather than real; one-sided smoothing "
                 "uses about 0.9"
             )
+    if "checkpoint" not in (config.get("callback") or {}):
+        lines.append(
+            "callback has no checkpoint: this run cannot be resumed, sampled or evaluated later: +callback=checkpoint"
+        )
     return lines
 
 

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from saddlepoint import ranks
+from saddlepoint.callback.checkpoint import Checkpoint
 from saddlepoint.callback.evaluation import Evaluation, Sampler, scores_to_metrics
 from saddlepoint.callback.graceful_stop import GracefulStop
 from saddlepoint.callback.periodic import RunState, StopAtImages
@@ -209,7 +210,9 @@ def _train_and_record(
             restore_checkpoint(game, run, newest[0].stem)
             if evaluation is not None and (evaluation_state := newest[1]["callbacks"].get(evaluation.state_key)):
                 evaluation.load_state_dict(evaluation_state)
-        final = _measure_final_scores(run, experiment, evaluation, loggers)
+        final = _measure_final_scores(experiment, evaluation, loggers)
+        if run.writes and state.best_at == game.images and any(isinstance(c, Checkpoint) for c in callbacks):
+            copy_checkpoint(run.checkpoints / "last.ckpt", run.checkpoints / "best.ckpt")
         for scores in _call_each("final_scores", callbacks, game, data):
             final |= scores
         run.update_summary(final=scores_to_dict({"": final})[""])
@@ -282,7 +285,7 @@ def build_trainer(config: CheckedConfig, callbacks: list[pl.Callback]) -> pl.Tra
 
 
 def _measure_final_scores(
-    run: Run, experiment: Experiment, evaluation: Evaluation | None, loggers: list[Any]
+    experiment: Experiment, evaluation: Evaluation | None, loggers: list[Any]
 ) -> dict[str, Score]:
     """Return the final scores, including those of the second extractor, and log the ones measured here.
 
@@ -300,8 +303,6 @@ def _measure_final_scores(
     else:
         if evaluation.measured_at != game.images:
             logged = evaluation.measure(game, data)
-            if evaluation.best_at == game.images and run.writes:
-                copy_checkpoint(run.checkpoints / "last.ckpt", run.checkpoints / "best.ckpt")
         final = evaluation.latest
     if experiment.second_evaluator is not None:
         second_scores = Sampler(*protocol).evaluate(experiment.second_evaluator, data)
