@@ -4,8 +4,10 @@ import play
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from saddlepoint.error import Mistake
+from saddlepoint.layer.conditional_batch_norm import ConditionalBatchNorm
 from saddlepoint.regularizer.dragan import Dragan
 from saddlepoint.regularizer.lecam import LeCam
 from saddlepoint.regularizer.mode_seeking import ModeSeeking
@@ -91,6 +93,24 @@ def test_orthogonal_is_zero_for_orthogonal_rows_of_any_length_and_sees_no_bias()
     player.network.weight.data = torch.diag(torch.tensor([1.0, 5.0, 0.1]))
     turn = turn_of(lambda x: x, torch.zeros(1, 1), torch.zeros(1, 1), player=player)
     assert Orthogonal()(turn).item() == 0
+
+
+def test_orthogonal_has_a_row_per_output_of_a_transposed_convolution() -> None:
+    """W W^T is the Gram matrix of the outputs' kernels, which are images of one-hot inputs."""
+    player = nn.Module()
+    player.network = layer = nn.ConvTranspose2d(3, 2, 2, bias=False)
+    patches = layer(torch.eye(3).view(3, 3, 1, 1)).detach()  # [inputs, outputs, 2, 2]
+    overlap = (patches[:, 0] * patches[:, 1]).sum().item()
+    turn = turn_of(lambda x: x, torch.zeros(1, 1), torch.zeros(1, 1), player=player)
+    assert Orthogonal()(turn).item() == pytest.approx(2 * overlap**2, rel=1e-4)
+
+
+def test_orthogonal_has_no_term_for_tables_of_classes_and_counts_a_normalised_weight_once() -> None:
+    player, normalised = nn.Module(), nn.Linear(3, 2)
+    player.network = nn.Sequential(ConditionalBatchNorm(6, classes=4), nn.Embedding(4, 6), spectral_norm(normalised))
+    turn = turn_of(lambda x: x, torch.zeros(1, 1), torch.zeros(1, 1), player=player)
+    rows = normalised.parametrizations.weight.original
+    assert Orthogonal()(turn).item() == pytest.approx(2 * (rows[0] @ rows[1]).item() ** 2, rel=1e-5)
 
 
 def test_mode_seeking_of_a_generator_that_scales_its_latent_is_the_inverse_of_the_scale() -> None:
