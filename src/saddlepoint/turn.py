@@ -172,6 +172,11 @@ class Turn:
             self.samples[side] = self._compute_sample(side)
         return self.samples[side]
 
+    def made_by_player(self, role: str) -> Sample:
+        """Return the side of a role before makers, such as an augmentation, changed it: as a mover made it, if any."""
+        name = role if self.player is None else self.player.side_by_role.get(role, role)
+        return self.side_sample(side_of_player(self.sides, name, self.movers))
+
     def has_data_for(self, name: str) -> bool:
         """Whether the batch has the column that the side `name` starts from."""
         if name in self.samples:
@@ -269,6 +274,16 @@ class Turn:
         judged_under = condition if side.judge_condition == side.condition else self.condition(side.judge_condition, x)
         judge = self.networks.get(side.judge) if side.judge else None
         return Sample(x, judged_under, judge, takes_slope, extra_output)
+
+
+def side_of_player(sides: Mapping[str, Any], name: str, players: Collection[str]) -> str:
+    """Return the side that one of `players` made and makers changed to the side `name`; `name` if there is none."""
+    made = name
+    while made in sides:
+        if not frozenset(players).isdisjoint(sides[made].by):
+            return made
+        made = sides[made].of
+    return name
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:

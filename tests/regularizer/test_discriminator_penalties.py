@@ -1,5 +1,7 @@
 """DRAGAN, the zero-centred penalty, LeCam, orthogonal regularization and mode seeking: closed forms."""
 
+from dataclasses import replace
+
 import play
 import pytest
 import torch
@@ -7,14 +9,20 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from saddlepoint.error import Mistake
+from saddlepoint.layer.adaptive_augment import AdaptiveAugment
 from saddlepoint.layer.conditional_batch_norm import ConditionalBatchNorm
+from saddlepoint.objective import hinge
+from saddlepoint.prior.prior import Prior
+from saddlepoint.prior.uniform import Uniform
 from saddlepoint.regularizer.dragan import Dragan
 from saddlepoint.regularizer.lecam import LeCam
 from saddlepoint.regularizer.mode_seeking import ModeSeeking
 from saddlepoint.regularizer.orthogonal import Orthogonal
+from saddlepoint.regularizer.path_length import PathLength
+from saddlepoint.regularizer.seeded_noise import seeded_noise
 from saddlepoint.regularizer.zero_centered_gradient_penalty import ZeroCenteredGradientPenalty
 from saddlepoint.stream import Stream
-from saddlepoint.turn import DiscriminatorOutput, Sample
+from saddlepoint.turn import Batch, DiscriminatorOutput, Sample
 
 
 def turn_of(logits, real, fake, drawn=None, **more):
@@ -125,3 +133,63 @@ def test_mode_seeking_is_large_and_finite_when_the_generator_ignores_its_latent(
     assert ModeSeeking()(turn_of(lambda x: x.sum(1), z, same, latent={"z": z})).item() == pytest.approx(1e5, rel=1e-3)
     with pytest.raises(Mistake, match="batch"):
         ModeSeeking()(turn_of(lambda x: x.sum(1), z, same[:1], latent={"z": z}))
+
+
+class Scaled(nn.Module):
+    """G(z, y) = scale z + 100 y."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(scale))
+
+    def forward(self, latent, condition):
+        return self.scale * latent["z"] + (100.0 * condition["label"][:, None] if "label" in condition else 0)
+
+
+def generator_turn(game, batch):
+    ((made, _),) = game.build_turns(batch, ["generator"])
+    return replace(made, player=game.player("generator"))
+
+
+@pytest.mark.parametrize("multiple", [1, 2, 4])
+def test_mode_seeking_compares_two_samples_of_one_class_given_an_even_number_per_real_and_warns_otherwise(multiple):
+    term = ModeSeeking()
+    nets = Scaled(2.0), play.networks(z=2)[1]
+    game = play.game(hinge, nets=nets, z=2, sides=play.BY_CLASS, conditions="labels", classes={"y": 6},
+                     g={"regularizers": {"mode_seeking": term}, "multiple": multiple})  # fmt: skip
+    value = term(generator_turn(game, Batch(torch.randn(6, 2), torch.arange(6)))).item()
+    if multiple == 1:  # the classes are 100 apart
+        assert value < 0.1
+        assert "have different y: set multiple=2" in str(term.check_game(game))
+    else:
+        assert value == pytest.approx(0.5, rel=1e-4)
+        assert term.check_game(game) is None
+
+
+def test_mode_seeking_and_path_length_are_of_the_samples_before_an_augmentation() -> None:
+    """With a factor of G of 2 and shifts by 100 N(0, 1) in front of D; the lengths |J^T y| are 2 |y|."""
+    sides = {
+        "real": {"of": "x", "judge": "discriminator"},
+        "fake": {"by": "generator"},
+        "augmented_fake": {
+            "of": "fake", "by": "augment", "condition": {"numbers": "u.z"},
+            "judge": {"player": "discriminator", "condition": {}},
+        },
+    }  # fmt: skip
+    sees = {"sees": {"fake": "augmented_fake"}}
+    path = PathLength(every=1)
+    game = play.game(
+        hinge, nets=(Scaled(2.0), play.networks(z=2)[1]), z=2, sides=sides, d=sees,
+        g={**sees, "regularizers": {"path": path}},
+        makers={"augment": AdaptiveAugment(start=1.0, shift=100.0)}, draws={"u": Prior(z=Uniform(3, 0.0, 1.0))},
+    )  # fmt: skip
+    made = generator_turn(game, Batch(torch.randn(6, 2)))
+    assert (made["fake"].x - made.side_sample("fake").x).abs().max() > 10
+    assert ModeSeeking()(made).item() == pytest.approx(0.5, rel=1e-4)
+    path(replace(made, term_draw=torch.arange(6)))
+    assert path.mean.item() == pytest.approx(
+        2 * seeded_noise(torch.arange(6), torch.zeros(6, 2)).norm(dim=1).mean().item()
+    )
+    game.player("generator").network = nn.Sequential(nn.BatchNorm1d(2))
+    with pytest.raises(Mistake, match="BatchNorm1d at generator"):
+        path.check_game(game)

@@ -16,11 +16,11 @@ from saddlepoint.error import Mistake
 from saddlepoint.regularizer.regularizer import Regularizer
 from saddlepoint.regularizer.seeded_noise import seeded_noise
 from saddlepoint.stream import Stream
-from saddlepoint.turn import Turn
+from saddlepoint.turn import Turn, side_of_player
 
 
 class PathLength(Regularizer):
-    """The mean squared deviation of ||J^T y|| from its running mean, over the fakes of a turn.
+    """The mean squared deviation of ||J^T y|| from its running mean, over the fakes of a turn as G made them.
 
     decay  weight of the current mean length in the running mean, which is initialised on the first turn
     The gradient is taken with respect to all parts of the latent. In the paper it is taken at the output of a mapping
@@ -47,7 +47,7 @@ class PathLength(Regularizer):
     def check_game(self, game: Any) -> str | None:
         """Return a warning: there is no mapping network.  Raises Mistake if a sample has no slope at its latent."""
         roles = next((p.side_by_role for p in game.players.values() if self in p.terms.values()), {})
-        name = roles.get("fake", "fake")
+        name = side_of_player(game.sides, roles.get("fake", "fake"), game.players)
         if "latent" not in game.dependencies.get(name, ()):
             raise Mistake(f"it takes the slope of side {name} at the latent, but {name} does not depend on the latent")
         if discrete := [part_name for part_name, part in game.prior.items() if part.discrete]:
@@ -63,7 +63,7 @@ class PathLength(Regularizer):
 
     def forward(self, turn: Turn) -> Tensor:
         """Return the penalty, a scalar.  1e-12 under the root keeps the gradient finite at length 0."""
-        x, latents = turn["fake"].x, list(turn.latent.values())
+        x, latents = turn.made_by_player("fake").x, list(turn.latent.values())
         if len(x) != len(latents[0]):
             raise Mistake(
                 f"path_length needs one sample per latent; side fake has {len(x)} rows for {len(latents[0])} latents"
