@@ -79,7 +79,12 @@ def test_a_missing_class_and_a_small_head_are_refused():
 @pytest.mark.parametrize(
     "form",
     [
-        ["architecture.discriminator.heads={label: 11}"],
+        [
+            "architecture.discriminator.heads={label: 11}",
+            "objective.discriminator=null",
+            "objective.generator=null",
+            "+layer@architecture.discriminator.readout=log_sum_exp",
+        ],
         [
             "architecture.discriminator.heads={label: 10}",
             "regularizer.discriminator.multi_hinge.sides=[real]",

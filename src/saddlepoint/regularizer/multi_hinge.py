@@ -1,9 +1,11 @@
 """Multi-class hinge: E[max(0, 1 - l_y + max over k != y of l_k)], the margin loss of K or K + 1 logits l = head(x).
 
-With K + 1 logits, the last class is "fake": D minimises the loss of reals with their class and of fakes with the class
-"fake", and G that of its samples with the class that they were made for.  With one real class this is the hinge loss of
-D(x) = l_0 - l_1.  With K logits it is an auxiliary loss, D's on reals and G's on fakes, beside a hinge objective.
-Kavalerov et al. 2019 (arXiv:1912.04216), section 3; the margin loss is that of Crammer & Singer 2001.
+With K + 1 logits, the last class is "fake": in place of an objective, D minimises the loss of reals with their class
+and of fakes with the class "fake", and G that of its samples with the class that they were made for.  With one real
+class D's is the hinge loss of D(x) = l_0 - l_1.  With K logits it is an auxiliary loss, D's on reals and G's on fakes,
+beside a hinge objective.  Both are from Kavalerov et al. 2019 (arXiv:1912.04216, first and last version); the authors'
+code of the first (ilyakava/BigGAN-PyTorch) gives G's loss the weight 0.05 and adds feature matching, the mean absolute
+gap, with weight 1.  The margin loss is that of Crammer & Singer 2001.
 """
 
 from collections.abc import Callable, Sequence
