@@ -98,6 +98,11 @@ def test_p_is_adjusted_every_fourth_turn_of_its_player_by_all_images_since():
     assert after(AdaptiveAugment(start=0.2, speed=None), torch.ones(10), 8) == pytest.approx(0.2)
 
 
+def test_a_discriminator_of_patches_moves_p_by_images_and_not_by_patches():
+    layer = AdaptiveAugment(speed=1000, every=4)
+    assert after(layer, torch.ones(10, 1, 3, 3), 4) == pytest.approx(0.04)
+
+
 def test_a_restored_state_continues_bit_for_bit_also_between_two_adjustments():
     one, other = AdaptiveAugment(speed=1000), AdaptiveAugment(speed=1000)
     after(one, torch.ones(10), 6)

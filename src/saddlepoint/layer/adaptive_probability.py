@@ -43,7 +43,7 @@ class AdaptiveProbability(nn.Module):
             raise ValueError(f"{name}: every={every} and speed={speed} must be at least 1, and above 0")
         self.player, self.side, self.target, self.speed, self.every = player, side, target, speed, every
         self.register_buffer("p", torch.tensor(float(start)))
-        # since the last adjustment: sum of signs, number of reals, turns
+        # since the last adjustment: sum of signs, number of logits, turns
         self.register_buffer("seen", torch.zeros(3, dtype=torch.int64))
 
     def check_game(self, game: Any) -> None:
@@ -68,10 +68,11 @@ class AdaptiveProbability(nn.Module):
         signs = turn.side_sample(self.side).logits.sign()
         self.seen[:2] += ranks.all_reduce(torch.stack([signs.sum().long(), self.seen.new_tensor(signs.numel())]))
         self.seen[2] += 1
-        surplus, images, turns = self.seen
+        surplus, count, turns = self.seen
         if turns < self.every:
             return
-        self.p.add_((surplus / images - self.target).sign() * images / self.speed).clamp_(0, 1)
+        images = count * len(signs) / signs.numel()  # a D of patches has several logits per image
+        self.p.add_((surplus / count - self.target).sign() * images / self.speed).clamp_(0, 1)
         self.seen.zero_()
 
     def extra_repr(self) -> str:
