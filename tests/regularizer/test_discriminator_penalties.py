@@ -57,6 +57,11 @@ def test_dragan_looks_at_reals_moved_by_up_to_half_a_standard_deviation_upwards(
     assert moved.std().item() == pytest.approx(0.5 / 12**0.5, abs=0.01)
 
 
+def test_dragan_is_refused_with_chunks_of_a_batch_whose_deviations_would_be_others() -> None:
+    with pytest.raises(ValueError, match="dragan depends on the whole batch"):
+        play.game(hinge, {"dragan": Dragan()}, d={"accumulate": 2})
+
+
 def test_the_zero_centred_penalty_is_the_squared_slope_and_vanishes_for_a_constant() -> None:
     weight = torch.tensor([3.0, 4.0], dtype=torch.float64)
     real, fake = torch.randn(2, 8, 2, dtype=torch.float64)

@@ -24,6 +24,7 @@ class Dragan(Regularizer):
     """
 
     needs_sample_slope = needs_draw = True
+    coupled = over_ranks = True  # the standard deviation is that of the batch
 
     def __init__(
         self,
