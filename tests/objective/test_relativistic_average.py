@@ -25,6 +25,26 @@ def test_the_generator_plays_the_discriminators_game_with_the_sides_swapped(obje
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
+def test_swapping_the_sides_and_the_sign_of_d_changes_nothing(objective, logits: torch.Tensor) -> None:
+    """a becomes b and b becomes a, with the other sign: a D that rates fakes against reals is the same D."""
+    real, fake = logits
+    for player in (objective.discriminator, objective.generator):
+        assert player(-fake, -real).item() == pytest.approx(player(real, fake).item(), abs=1e-12)
+
+
+def test_the_generators_losses_are_the_authors(logits: torch.Tensor) -> None:
+    real, fake = logits
+    a, b = real - fake.mean(), fake - real.mean()
+    expected = {
+        relativistic_average: bce(a, torch.zeros_like(a)) + bce(b, torch.ones_like(b)),
+        relativistic_average_least_squares: (a + 1).square().mean() + (b - 1).square().mean(),
+        relativistic_average_hinge: (1 + a).clamp(min=0).mean() + (1 - b).clamp(min=0).mean(),
+    }
+    for objective, loss in expected.items():
+        assert objective.generator(real, fake).item() == pytest.approx(loss.item() / 2, abs=1e-12)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_adding_a_constant_to_all_logits_changes_nothing(objective, logits: torch.Tensor) -> None:
     real, fake = logits
     for player in (objective.discriminator, objective.generator):

@@ -3,8 +3,9 @@
     32 x 32   G: 4 x 4 x 256, three up blocks of 256;            D: two down blocks of 128, two blocks of 128
     64 x 64   G: 4 x 4 x 1024, up blocks of 512, 256, 128, 64;   D: down blocks of 64, 128, 256, 512, 1024
 
-D ends in ReLU, a sum over positions and a linear map, without a bias in the authors' code for 32 x 32. Weights are
-Glorot-uniform, times sqrt 2 in 3 x 3 convolutions of blocks. Spectral normalisation of D is the layer spectral_norm.
+D ends in ReLU, a sum over positions and a linear map, here with a bias at both sizes; the authors' code has one for 64
+x 64 only. A projection (game=projection) adds the class to it. Weights are Glorot-uniform, times sqrt 2 in 3 x 3
+convolutions of blocks. Spectral normalisation of D is the layer spectral_norm.
 """
 
 from collections.abc import Callable, Mapping, Sequence

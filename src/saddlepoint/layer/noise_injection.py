@@ -10,7 +10,7 @@ from torch import Tensor, nn
 class NoiseInjection(nn.Module):
     """[N, features, ...] -> the same shape; noise from torch's global generator in training, none in evaluation.
 
-    Because samples are measured in evaluation mode, they do not depend on the noise.
+    Samples are drawn in evaluation mode and so have no noise. Those of the authors' code have it.
     """
 
     def __init__(self, features: int) -> None:

@@ -1,6 +1,7 @@
 """Energy-based: D assigns low energy to reals and energy of at least m to fakes.  Zhao et al. 2016 (arXiv:1609.03126).
 
-The energy of a sample is E(x) = softplus(-D(x)) >= 0, so that large logits mean real, as for all objectives.
+The paper's energy is the reconstruction error of an auto-encoder. Here it is E(x) = softplus(-D(x)) >= 0 of any D, so
+that large logits mean real, as for all objectives: the losses are the paper's, this energy is our own setting.
 """
 
 from torch import Tensor

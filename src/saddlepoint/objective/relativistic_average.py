@@ -2,8 +2,8 @@
 
     a = D(x) - E D(G(z)),     b = D(G(z)) - E D(x)
 
-Jolicoeur-Martineau 2018 (arXiv:1807.00734), eq. 9 to 12 (RaSGAN).  The means are over all ranks; with `accumulate` they
-are over one part of the batch.
+Jolicoeur-Martineau 2018 (arXiv:1807.00734), eq. 9 to 12 (RaSGAN), halved as in the authors' code.  The means are over
+all ranks; with `accumulate` they are over one part of the batch.
 """
 
 from torch import Tensor

@@ -7,8 +7,9 @@ take in both gradients. The steps alternate between extrapolation and update, ea
 an update takes two rounds. If all players move at once (game=simultaneous) and equally often, this is the method
 itself. In alternating play a player extrapolates against the others' latest points: a variant without its guarantee.
 
-After an odd number of steps the weights are the extrapolated point; an average (EMA) of them covers both kinds.
-Extrapolation from the past, one gradient per update, equals optimistic gradient descent: optimizer=optimistic_adam.
+A weight decay acts at the point that a step starts from. After an odd number of steps the weights are the extrapolated
+point; an average (EMA) of them covers both kinds. Extrapolation from the past, one gradient per update, equals
+optimistic gradient descent: optimizer=optimistic_adam.
 """
 
 from collections.abc import Callable

@@ -3,7 +3,8 @@
 Its expectation is s^2 E||grad D(x)||^2 + O(s^4), and exactly s^2 ||w||^2 for a linear D with weight w: a weight of
 gamma / (2 s^2) corresponds to R1 with weight gamma.  Because D is evaluated twice and never differentiated twice, the
 term works with compiled and sharded networks.  Used with s = 0.05 and weight 1/2 in adversarial post-training of audio
-models (ARC) and with s = 0.1 in FastGen (LADD).
+models (ARC) and with s = 0.1 in FastGen (LADD).  The difference is that of two logits in the precision of the run:
+under bf16-mixed their rounding, 2^-9 of their size, must be small against s ||grad D||, so s must not be small.
 """
 
 from collections.abc import Callable

@@ -25,7 +25,8 @@ class Consensus(Regularizer):
     """Half the squared norm of the gradients of `objectives`, by player, at the samples of the turn.
 
     Other terms and the weights of the players are not in v.  If the players of `objectives` do not move at once, the
-    samples are made and judged once more, with a graph to the weights of all of them.
+    samples are made and judged once more, with a graph to the weights of all of them.  All objectives are evaluated at
+    the sides that the player of the turn sees.
     Raises Mistake if a player has no objective.
     """
 

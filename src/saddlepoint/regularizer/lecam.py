@@ -1,8 +1,9 @@
 """LeCam regularization: E[(D(x) - a_F)^2] + E[(D(G(z)) - a_R)^2], a_R and a_F moving averages of D's mean logits.
 
-Tseng et al. 2021 (arXiv:2104.03310), eq. 7 and 8.  It keeps the logits of each side near the moving average of the
-other side's, which for the Wasserstein objective corresponds to the LeCam divergence; meant for small data sets.  The
-authors' weight is 0.01 to 0.3 and their decay 0.99.
+Tseng et al. 2021 (arXiv:2104.03310), eq. 7 and 8; the authors' code (google/lecam-gan) counts only reals above a_F and
+fakes below a_R, max(0, D(x) - a_F)^2 and max(0, a_R - D(G(z)))^2.  It keeps the logits of each side near the moving
+average of the other side's, which for the Wasserstein objective corresponds to the LeCam divergence; meant for small
+data sets.  The authors' weight is 0.01 to 0.3 and their decay 0.99.
 """
 
 from collections.abc import Callable
