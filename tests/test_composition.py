@@ -50,6 +50,7 @@ OVERRIDES = {  # overrides that select a config file of a group without a defaul
     "layer/conditional_batch_norm": "+layer@architecture.generator.norm={}",
     "layer/projection": "+layer@architecture.discriminator.readout={}",
     "prior/box_mask": "+prior@game.draws.hole={}",
+    "prior/stroke_mask": "+prior@game.draws.hole={}",
     "layer/weight_norm": "+layer@architecture.discriminator.norm={}",
     "layer/self_attention": "+layer@architecture.generator.norm={}",
     "layer/pixel_norm": "+layer@architecture.generator.norm={}",
@@ -68,6 +69,7 @@ REQUIRED = {  # further overrides that a config file requires
     "architecture/linear_gaussian": ["game=vae", "regularizer=[kl,reconstruction]"],
     "game/vae": ["architecture=linear_gaussian", "regularizer=[kl,reconstruction]"],
     "data/image_folder": ["data.shape=[3,32,32]"],
+    "data/paired_images": ["data.shape=[3,32,32]", "data.source_half=left"],
     "data/audio_folder": ["data.shape=[1,64]", "data.rate=8000", "data.bits=16"],
     "data/text_lines": ["data.shape=[8,3]", "data.vocabulary=['',a,b]"],
     "regularizer/kl": [
@@ -84,6 +86,10 @@ DIFFERENT = {  # arguments whose value in a config file differs on purpose from 
     "game/averages": {"half_life"},
     "game/conditional": {"conditions"},
     "game/inpainting": {"conditions"},
+    "game/translation": {"conditions"},
+    "game/unconditional_translation": {"conditions"},
+    "game/colourisation": {"conditions"},
+    "game/super_resolution": {"conditions"},
     "game/diff_augment": {"low"},
     "game/adaptive_augment": {"low"},  # of numbers on [0, 1)
     "game/adaptive_pseudo_augment": {"low"},

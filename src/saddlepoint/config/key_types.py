@@ -127,6 +127,15 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
         "data.channels": Count,
         "data.classes": CountOrNull,
     },
+    "data/paired_images": {
+        "data.folder": NameOrNull,
+        "data.source": NameOrNull,
+        "data.source_half": nullable(Literal["left", "right"]),
+        "data.size": Size,
+        "data.channels": Count,
+        "data.source_channels": Count,
+        "data.classes": CountOrNull,
+    },
     "data/audio_folder": {
         "data.folder": NameOrNull,
         "data.length": CountOrNull,

@@ -13,10 +13,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from saddlepoint.error import Mistake
 
-ABSOLUTE_KEYS = ("data.folder", "data.root", "evaluation.weights")  # files that a run's config.yaml refers to
+ABSOLUTE_KEYS = ("data.folder", "data.root", "data.source", "evaluation.weights")  # files a run's config.yaml refers to
 RELATIVE_KEYS = (  # paths that a command reads or writes
     "outputs", "cache", "to", "run", "runs", "samples", "from", "description", "dump", "against", "reference", "a", "b",
-    "launcher.folder",
+    "launcher.folder", "source", "mask", "truth", "start",
 )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ class Header:
 
 def read_header(path: Path, modality: type[Modality] = Image) -> Header:
     """Read the header of the samples, and the number of classes.  Raises Mistake if they cannot be read."""
-    with _unreadable_as_mistake(path):
+    with unreadable_as_mistake(path):
         headers = archive.load_array_headers(path)
         labels = archive.load_arrays(path, LABELS) if path.suffix.lower() == ".npz" else {}
     label_name, name, _ = _assign_roles({key: len(shape) for key, (shape, _) in headers.items()}, path, modality)
@@ -75,7 +75,7 @@ def read_image_array_facts(path: Path, channels: int) -> tuple[dict[str, Any], i
     shape, _ = _find_layout(header.shape, channels, f"{path}: {header.name}")
     bits = {}
     if header.dtype == np.uint16:
-        with _unreadable_as_mistake(path):
+        with unreadable_as_mistake(path):
             values = archive.load_arrays(path, {header.name})[header.name]
         bits = {"bits": 16} if values.max(initial=0) > MAX_UINT8 else {}
     return {"shape": shape, "classes": header.classes, **bits}, header.shape[0]
@@ -86,7 +86,7 @@ def load_array(path: Path, modality: Modality, shape: tuple[int, ...] | None = N
 
     Raises Mistake if there are no samples, or they cannot be read or do not have that shape.
     """
-    with _unreadable_as_mistake(path):
+    with unreadable_as_mistake(path):
         arrays = archive.load_arrays(path)
     dimensions = {key: array.ndim for key, array in arrays.items()}
     label_name, name, column_names = _assign_roles(dimensions, path, type(modality))
@@ -180,7 +180,8 @@ def _convert_column(array: np.ndarray, x_shape: tuple[int, ...], layout: str, lo
 
 
 @contextmanager
-def _unreadable_as_mistake(path: Path) -> Iterator[None]:
+def unreadable_as_mistake(path: Path) -> Iterator[None]:
+    """Raise a Mistake for an error of reading an array file."""
     try:
         yield
     except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:

@@ -15,13 +15,13 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
+from saddlepoint.data.augmentation import Augmentation
 from saddlepoint.data.labelled_subset import draw_labelled_indices, index_stream
 from saddlepoint.data.shuffled_order import ShuffledOrder
 from saddlepoint.error import Mistake, describe_type_of, format_source_location
 from saddlepoint.modality import Modality, default_modality, modality_of
 from saddlepoint.modality.image import is_image
 from saddlepoint.pixel import to_float
-from saddlepoint.stream import derive_seed
 from saddlepoint.turn import BATCH_COLUMNS, Batch
 
 ALL_SPLITS = "all"  # the name of all splits together
@@ -164,6 +164,7 @@ class Data(LightningDataModule):
     # The splits that are a random partition of one set, or ().  An official test set is another population: a network
     # can distinguish it from the training images without any memorisation.
     exchangeable_splits: tuple[str, ...] = ("train", "validation", "test")
+    jitter = 0  # pixels by which training images are enlarged before a random crop; data of images may set it
 
     def __init__(
         self,
@@ -349,26 +350,23 @@ class Data(LightningDataModule):
         order = ShuffledOrder(len(train), self.seed)
         firsts = count(start + rank * per_rank, self.batch)
         indices, column_indices = tee(order.indices(first, first + per_rank) for first in firsts)
-        # Draws depend on seed and position only, as the order does; an index into two epochs is odd half of the times.
-        draws = index_stream(
-            2 * len(train), self.batch, self.batch, derive_seed(self.seed, "augment"), start, rank, world_size
-        )
-        draws, column_draws = tee(draws)
-        rows = self._mirrored_batches(self._float_batches(train.batches_at(indices, self.device)), draws)
+        augmentation = Augmentation(len(train), self.batch, self.batch, self.seed, self.flip, self.jitter)
+        draws, column_draws = tee(augmentation.draws(start, rank, world_size))
+        rows = self._augmented_batches(self._float_batches(train.batches_at(indices, self.device)), augmentation, draws)
         labelled = self._labelled_batches(start, rank, world_size)
-        columns = self._extra_column_batches(train, column_indices, column_draws)
+        columns = self._extra_column_batches(train, column_indices, augmentation, column_draws)
         return (Batch(x, y, pair, extra) for (x, y), pair, extra in zip(rows, labelled, columns, strict=False))
 
     def _extra_column_batches(
-        self, split: Split, indices: Iterator[Tensor], draws: Iterator[Tensor]
+        self, split: Split, indices: Iterator[Tensor], augmentation: Augmentation, draws: Iterator[Tensor]
     ) -> Iterator[dict[str, Tensor]]:
-        """Yield the extra columns of each batch, images mirrored like those of the batch; {} if there are none."""
+        """Yield the extra columns of each batch, images augmented like those of the batch; {} if there are none."""
         if not split.extra_columns:
             return repeat({})
         device = self.device
         return (
             {
-                name: (_mirror_odd(column, draw) if self.flip and is_image(column) else column).to(device)
+                name: (augmentation.apply(column, draw) if is_image(column) else column).to(device)
                 for name, column in _columns_to_float(split.extra_columns_at(index)).items()
             }
             for index, draw in zip(indices, draws, strict=False)
@@ -377,11 +375,13 @@ class Data(LightningDataModule):
     def _float_batches(self, batches: Iterator[Rows]) -> Iterator[Rows]:
         return ((self.modality.to_float(x), y) for x, y in batches)
 
-    def _mirrored_batches(self, batches: Iterator[Rows], draws: Iterator[Tensor]) -> Iterator[Rows]:
-        """With `flip`, mirror the images of each batch whose draw, int64 [n], is odd."""
-        if not self.flip:
+    def _augmented_batches(
+        self, batches: Iterator[Rows], augmentation: Augmentation, draws: Iterator[Tensor]
+    ) -> Iterator[Rows]:
+        """Mirror and crop the images of each batch by its draw."""
+        if not (augmentation.flip or augmentation.jitter):
             return batches
-        return ((_mirror_odd(x, draw), y) for (x, y), draw in zip(batches, draws, strict=False))
+        return ((augmentation.apply(x, draw), y) for (x, y), draw in zip(batches, draws, strict=False))
 
     def _labelled_batches(self, start: int, rank: int, world_size: int) -> Iterator[tuple[Tensor, Tensor] | None]:
         """Yield this rank's labelled batches without end, or None each time if there are no labels."""
@@ -393,8 +393,10 @@ class Data(LightningDataModule):
         indices = index_stream(len(x), self.batch, self.labelled_batch, self.seed, start, rank, world_size)
         batches = Split("labelled", x, y, self.classes).batches_at(indices, self.device)
         sizes = self.batch, self.labelled_batch
-        draws = index_stream(2 * len(x), *sizes, derive_seed(self.seed, "augment", "labelled"), start, rank, world_size)
-        return ((x, y) for x, y in self._mirrored_batches(self._float_batches(batches), draws) if y is not None)
+        augmentation = Augmentation(len(x), *sizes, self.seed, self.flip, self.jitter, ("labelled",))
+        draws = augmentation.draws(start, rank, world_size)
+        floats = self._float_batches(batches)
+        return ((x, y) for x, y in self._augmented_batches(floats, augmentation, draws) if y is not None)
 
     def train_dataloader(self) -> Iterable[Batch]:
         """Return an iterable of training batches that starts, each time, at the image count of the game."""
@@ -419,11 +421,6 @@ def _rows_at(x: Tensor, index: Tensor) -> Tensor:
     """Return the rows of x at `index`; uint16 is viewed as int16, since few devices have kernels for uint16."""
     return (x.view(torch.int16).index_select(0, index).view(x.dtype) if x.dtype == torch.uint16
             else x.index_select(0, index))  # fmt: skip
-
-
-def _mirror_odd(x: Tensor, draw: Tensor) -> Tensor:
-    """Mirror the images [n, C, H, W] whose draw, int64 [n], is odd, left to right."""
-    return torch.where((draw % 2 == 1).to(x.device)[:, None, None, None], x.flip(-1), x)
 
 
 def _default_class_names(classes: int | None) -> list[str]:

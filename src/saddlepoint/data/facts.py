@@ -9,14 +9,16 @@ from saddlepoint.error import Mistake
 # by kind of data, the config keys that are facts: a null is replaced by the value of the files
 FACT_KEYS = {
     "image_folder": ("shape", "bits"),
+    "paired_images": ("shape", "bits"),
     "audio_folder": ("shape", "rate", "bits"),
     "text_lines": ("shape", "vocabulary"),
 }
+OTHER_HALF = {"left": "right", "right": "left"}  # of an image of two side by side
 IMAGE_BITS = 8  # of image files, and of arrays unless they are uint16 with larger values
 
 
 def data_kind(target: str) -> str | None:
-    """Return image_folder, audio_folder or text_lines for the dotted name of a class in that module, else None."""
+    """Return the key of FACT_KEYS for the dotted name of a class in that module of data/, else None."""
     package, _, rest = target.partition("saddlepoint.data.")
     name = rest.partition(".")[0]
     return name if not package and name in FACT_KEYS else None
@@ -32,10 +34,11 @@ def read_facts(kind: str, data: Mapping[str, Any]) -> tuple[dict[str, Any], int 
     from saddlepoint.data import listing
 
     folder = data["folder"]
-    if kind == "image_folder":
+    if kind in ("image_folder", "paired_images"):
         if data["shape"] is not None and not listing.is_array_file(folder):
             return {"bits": IMAGE_BITS}, None  # an older run without `bits`, whose folder may be deleted
-        facts, number = read_image_facts(folder, data["size"], data["channels"])
+        half = OTHER_HALF.get(data.get("source_half"))
+        facts, number = read_image_facts(folder, data["size"], data["channels"], half)
         return {"bits": IMAGE_BITS, **facts}, number
     if kind == "audio_folder":
         from saddlepoint.data import wav_file  # numpy
@@ -48,11 +51,13 @@ def read_facts(kind: str, data: Mapping[str, Any]) -> tuple[dict[str, Any], int 
     )
 
 
-def read_image_facts(folder: str | Path | None, size: Any = None, channels: int = 3) -> tuple[dict[str, Any], int]:
+def read_image_facts(
+    folder: str | Path | None, size: Any = None, channels: int = 3, half: str | None = None
+) -> tuple[dict[str, Any], int]:
     """Return {"shape": [C, H, W], "classes": K or None} and the number of images.
 
     For a folder or zip, reads the names and the header of the first image; for an .npz or .npy, the header of the array
-    and the labels, with "bits": 16 if the images have 16 bits.
+    and the labels, with "bits": 16 if the images have 16 bits.  `half`: of each image only this half, left or right.
     """
     from saddlepoint.data import listing
 
@@ -66,4 +71,4 @@ def read_image_facts(folder: str | Path | None, size: Any = None, channels: int 
 
     image_file.check_channels(channels)
     files = listing.list_files(folder)
-    return image_file.read_image_file_facts(files, size, channels), len(files.names)
+    return image_file.read_image_file_facts(files, size, channels, half), len(files.names)

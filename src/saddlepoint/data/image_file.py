@@ -35,12 +35,14 @@ class TargetFormat:
     resize     False: images of another size are refused
     fit        crop: the largest centred rectangle with the aspect ratio of `size`; pad: the whole image, centred, with
                black or transparent borders
+    half       left or right: only this half of each image is used, before it is resized; None: the whole image
     """
 
     channels: int
     size: Size
     resize: bool = True
     fit: str = "crop"
+    half: str | None = None
 
 
 def parse_size(size: Any) -> Size | None:
@@ -62,14 +64,17 @@ def check_channels(channels: int) -> None:
         )
 
 
-def read_image_file_facts(files: Listing, size: Any, channels: int) -> dict[str, Any]:
+def read_image_file_facts(files: Listing, size: Any, channels: int, half: str | None = None) -> dict[str, Any]:
     """Return {"shape": [C, H, W], "classes": K or None} of a folder or zip, from names and the first image's header."""
-    sides = parse_size(size)
-    if sides is None:
-        with _open_image(files, files.names[0]) as image:
-            _load_png(image)
-            sides = _upright_size(image)
+    sides = parse_size(size) or read_size(files, files.names[0], half)
     return {"shape": [channels, *sides], "classes": files.classes}
+
+
+def read_size(files: Listing, name: str, half: str | None = None) -> Size:
+    """Return height and width of an upright image, or of a half of it.  Raises Mistake if the width is odd."""
+    with _open_image(files, name) as image:
+        _load_png(image)
+        return _used_size(files, name, image, half)
 
 
 def preview_changes(files: Listing, name: str, target: TargetFormat) -> list[str]:
@@ -87,12 +92,15 @@ def decode_image(files: Listing, name: str, target: TargetFormat) -> tuple[bytes
         _load_png(image)
         changes = _list_changes(files, name, image, target)
         ImageOps.exif_transpose(image, in_place=True)
+        if target.half is not None:
+            first = 0 if target.half == "left" else image.width // 2
+            image = image.crop((first, 0, first + image.width // 2, image.height))
         return _resize(_convert_mode(image, target.channels), target).tobytes(), changes
 
 
 def _list_changes(files: Listing, name: str, image: Image.Image, target: TargetFormat) -> list[str]:
     """Return what decoding changes in an opened image; raises Mistake if its size is refused."""
-    size = _upright_size(image)
+    size = _used_size(files, name, image, target.half)
     if not target.resize and size != target.size:
         raise _different_sizes_error(files, name, size, target.size)
     changes = ["several frames or pages: the first is read"] if getattr(image, "n_frames", 1) > 1 else []
@@ -193,6 +201,18 @@ def _upright_size(image: Image.Image) -> Size:
     """Height and width of the upright image; Pillow reports those of a TIFF as upright."""
     is_turned = image.format != "TIFF" and _exif_orientation(image) >= 5
     return (image.width, image.height) if is_turned else (image.height, image.width)
+
+
+def _used_size(files: Listing, name: str, image: Image.Image, half: str | None) -> Size:
+    height, width = _upright_size(image)
+    if half is None:
+        return height, width
+    if width % 2:
+        raise Mistake(
+            f"{files.location(name)} is {width}x{height}: two images side by side have an even width. "
+            "Crop or remove it."
+        )
+    return height, width // 2
 
 
 def _has_more_than_8_bits(image: Image.Image) -> bool:

@@ -38,6 +38,7 @@ class ImageFolder(Folder):
     """
 
     name = "image_folder"
+    half: str | None = None  # left or right: the half of each image that is read; None: all of it
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class ImageFolder(Folder):
             facts = (
                 read_image_facts(folder, size, channels)[0]
                 if self.is_array_file
-                else image_file.read_image_file_facts(self.listing, size, channels)
+                else image_file.read_image_file_facts(self.listing, size, channels, self.half)
             )
             shape, classes = facts["shape"], facts["classes"] if classes is None else classes
             bits = facts.get("bits", 8) if bits is None else bits
@@ -98,8 +99,8 @@ class ImageFolder(Folder):
     @property
     def target_format(self) -> image_file.TargetFormat:
         """The format that every image is converted to."""
-        _, height, width = image_file.read_image_file_facts(self.listing, self.size, self.channels)["shape"]
-        return image_file.TargetFormat(self.channels, (height, width), self.size is not None, self.fit)
+        _, *size = image_file.read_image_file_facts(self.listing, self.size, self.channels, self.half)["shape"]
+        return image_file.TargetFormat(self.channels, (size[0], size[1]), self.size is not None, self.fit, self.half)
 
 
 def format_changes(files: Listing, changes: Counter[str], previewed: int | None = None) -> list[str]:
