@@ -37,7 +37,7 @@ def read_facts(kind: str, data: Mapping[str, Any]) -> tuple[dict[str, Any], int 
     if kind in ("image_folder", "paired_images"):
         if data["shape"] is not None and not listing.is_array_file(folder):
             return {"bits": IMAGE_BITS}, None  # an older run without `bits`, whose folder may be deleted
-        half = OTHER_HALF.get(data.get("source_half"))
+        half = OTHER_HALF.get(str(data.get("source_half")))
         facts, number = read_image_facts(folder, data["size"], data["channels"], half)
         return {"bits": IMAGE_BITS, **facts}, number
     if kind == "audio_folder":

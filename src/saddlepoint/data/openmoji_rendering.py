@@ -11,6 +11,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -49,7 +50,7 @@ def render_npz(path: Path) -> None:
         raise Mistake(f"{path} cannot be written ({error.strerror}). Choose another data.root.") from error
 
 
-def render_pair(svg: str, resvg: object) -> tuple[np.ndarray, np.ndarray]:
+def render_pair(svg: str, resvg: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the colour image, uint8 [32, 32, 3], and the drawing, uint8 [32, 32], of an SVG of OpenMoji."""
     root = ElementTree.fromstring(svg)
     for group in list(root):
@@ -59,7 +60,7 @@ def render_pair(svg: str, resvg: object) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(_render(svg, resvg)), np.asarray(_render(drawing, resvg).convert("L"))
 
 
-def _render(svg: str, resvg: object) -> Image.Image:
+def _render(svg: str, resvg: Any) -> Image.Image:
     png = resvg.svg_to_bytes(svg_string=svg, width=SIZE, height=SIZE, skip_system_fonts=True)
     image = Image.open(io.BytesIO(bytes(png))).convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

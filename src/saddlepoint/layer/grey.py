@@ -19,5 +19,5 @@ class Grey(nn.Module):
         """Return the luma.  Raises Mistake if x is not RGB."""
         if x.ndim != 4 or x.shape[1] != 3:
             raise Mistake(f"grey needs RGB images [N, 3, H, W], and x is {list(x.shape)}")
-        luma = sum(weight * x[:, i : i + 1] for i, weight in enumerate(LUMA))
+        luma = (x * x.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
         return to_float(to_uint8(luma))
