@@ -54,6 +54,7 @@ OVERRIDES = {  # overrides that select a config file of a group without a defaul
     "layer/weight_norm": "+layer@architecture.discriminator.norm={}",
     "layer/self_attention": "+layer@architecture.generator.norm={}",
     "layer/pixel_norm": "+layer@architecture.generator.norm={}",
+    "layer/layer_norm": "+layer@architecture.discriminator.norm={}",
     "layer/noise_injection": "+layer@architecture.generator.norm={}",
     "layer/diff_augment": "+layer@game.makers.augment={}",
     "layer/pseudo_augment": "+layer@game.makers.pseudo={}",
@@ -239,7 +240,7 @@ def test_an_unknown_key_of_a_user_defined_objective_is_refused(user_conf: Path) 
 NORMS = {  # of both players, or of G only: layers that need a condition or a reference batch of latents
     "none": (None, None),
     "batch_norm": (nn.BatchNorm1d, nn.BatchNorm1d),
-    "layer_norm": (nn.LayerNorm, nn.LayerNorm),
+    "layer_norm": ("layer_norm", "layer_norm"),
     "weight_norm": ("weight_norm", "weight_norm"),
     "pixel_norm": ("pixel_norm", "pixel_norm"),
     "conditional_batch_norm": (None, "conditional_batch_norm"),
@@ -373,6 +374,47 @@ def test_exactly_the_terms_of_a_slope_per_sample_are_refused_with_a_normalisatio
 
 def test_every_normalisation_of_the_catalogue_is_in_the_table() -> None:
     assert {name for name in catalogue.option_names("layer") if name.endswith("_norm")} <= set(NORMS)
+
+
+# ------------------------------------------------------------------------------ large network x objective x penalties
+
+WIDTH, WIDTHS = (
+    [f"architecture.{player}.{key}" for player in ("discriminator", "generator")]
+    for key in ("width=8", "widths=[8,8,8,8]")
+)
+LARGE = {  # architectures for 32 x 32, at a small width
+    "sngan": [*WIDTH, "+layer@game.players.discriminator.network=spectral_norm"],
+    "wgan_gp_resnet": WIDTH,
+    "r3gan": [*WIDTHS, "architecture.discriminator.blocks=1", "architecture.generator.blocks=1"],
+}
+# those of a slope of D per sample, and of the weights
+ALLOWED = PER_SAMPLE | {"orthogonal", "historical_averaging", "lecam", "mode_seeking", "feature_matching"}
+
+
+@pytest.mark.parametrize("architecture", LARGE)
+def test_every_large_network_plays_a_round_under_every_objective_with_the_penalties_that_it_allows(
+    architecture: str,
+) -> None:
+    """All penalties at once: each is a term of its own, so a round evaluates every one on these networks."""
+    config = check(
+        compose([f"architecture={architecture}", "data=cifar10_jpeg", "prior.z.dim=3", *LARGE[architecture]])
+    )
+    torch.manual_seed(0)
+    networks = {
+        name: instantiate(player.network, f"game.players.{name}.network")
+        for name, player in config.game.players.items()
+    }
+    batch = Batch(torch.rand(3, 3, 32, 32) * 2 - 1, torch.arange(3))
+    for objective in catalogue.option_names("objective"):
+        players = {}
+        for name, network in networks.items():
+            loss = import_target("objective", f"saddlepoint.objective.{objective}.{name}")
+            terms = components("hinge")[name][1]
+            allowed = {key: copy.deepcopy(term) for key, term in terms.items() if key in ALLOWED}
+            players[name] = Player(copy.deepcopy(network), partial(torch.optim.SGD, lr=1e-6), loss, allowed)
+        game = Game(players, Prior(z=Normal(3)), sides=SIDES, conditions="labels", classes={"y": 8})
+        check_one_round(game, batch, f"{architecture}, {objective}")
+        assert {term for losses, _ in game.last_losses.values() for term in losses} == ALLOWED | {"adversarial"}
 
 
 # ------------------------------------------------------------------------------------------ architecture x condition

@@ -42,7 +42,12 @@ FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "of
 TENSOR = "Tensor"  # ignored in unions, as in torch's lr: float | Tensor: a config cannot contain one
 LISTS = (list, set, frozenset, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
 MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
-PLURALS = {"a number": "numbers", "an integer": "integers", "text": "words"}
+PLURALS = {
+    "a number": "numbers",
+    "an integer": "integers",
+    "text": "words",
+    "a number or a schedule": "numbers or schedules",
+}
 REQUIRED_TYPES = {  # pydantic's error type -> the required type
     "float_type": "a number",
     "finite_number": "a number",

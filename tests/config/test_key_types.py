@@ -13,7 +13,7 @@ from saddlepoint.cli import main
 from saddlepoint.config import catalogue
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
-from saddlepoint.config.instantiate import import_target, signature_parameters
+from saddlepoint.config.instantiate import import_target, instantiate, signature_parameters
 from saddlepoint.config.key_types import KEY_TYPES, PRECISIONS
 from saddlepoint.error import Mistake
 from saddlepoint.schema import FLAGS, Flag
@@ -26,8 +26,8 @@ PIECES = [
     ["optimizer.generator.lr=null", "a number or a schedule"],
     ["optimizer.generator.lr=true", "a number or a schedule"],
     ["optimizer.generator.lr=nan", "a number or a schedule"],
-    ["optimizer.discriminator.betas=[0.5]", "a list of 2 numbers"],
-    ["optimizer.discriminator.betas=[a,b]", "a list of 2 numbers"],
+    ["optimizer.discriminator.betas=[0.5]", "a list of 2 numbers or schedules"],
+    ["optimizer.discriminator.betas=[a,b]", "a list of 2 numbers or schedules"],
     ["optimizer.generator.fused=maybe", "true or false"],
     ["logger.timeout=abc", "a number"],
     ["logger.timeout=null", "a number"],
@@ -152,6 +152,12 @@ def test_an_integer_zero_is_a_valid_number() -> None:
     check(config)
     assert [repr(beta) for beta in config.optimizer.generator.betas] == ["0.0", "0.9"]
     assert repr(config.callback.evaluation.images_between) == "1000"
+
+
+def test_each_beta_may_be_a_schedule() -> None:
+    beta = "{_target_: saddlepoint.schedule.constant.Constant, value: 0.9}"
+    player = instantiate(check(compose([f"optimizer.generator.betas=[0.5,{beta}]"])).game, "game").player("generator")
+    assert player.build_optimizer().param_groups[0]["betas"] == (0.5, 0.9)
 
 
 def test_the_notation_of_a_number_does_not_change_the_run() -> None:

@@ -9,6 +9,7 @@ from ranked import run_on_ranks
 
 from saddlepoint.error import Mistake
 from saddlepoint.layer.adaptive_augment import AdaptiveAugment
+from saddlepoint.schedule.cosine import Cosine
 
 STREAM = torch.Generator().manual_seed(0)
 IMAGES, POINTS = torch.randn(256, 3, 8, 6, generator=STREAM), torch.randn(256, 2, generator=STREAM)
@@ -129,3 +130,18 @@ def test_invalid_arguments_and_missing_numbers_are_refused():
     for wrong in ({"start": 1.5}, {"target": 2.0}, {"every": 0}, {"speed": 0}, {"translate": 2.0}, {"shift": -1.0}):
         with pytest.raises(ValueError, match="adaptive augment: "):
             AdaptiveAugment(**wrong)
+
+
+def test_a_schedule_sets_p_and_excludes_the_adjustment_by_the_logits():
+    layer = AdaptiveAugment(start=Cosine(0.1, 0.5, 100), speed=None)
+    assert layer.p.item() == pytest.approx(0.1)
+    for images, p in ((50, 0.3), (100, 0.5), (1_000, 0.5), (0, 0.1)):
+        layer.at_images(images)
+        assert layer.p.item() == pytest.approx(p)
+    constant = AdaptiveAugment(start=0.2, speed=None)
+    constant.at_images(50)
+    assert constant.p.item() == pytest.approx(0.2)
+    with pytest.raises(ValueError, match="speed=null"):
+        AdaptiveAugment(start=Cosine(0.1, 0.5, 100))
+    with pytest.raises(ValueError, match="probability"):
+        AdaptiveAugment(start=Cosine(1.1, 0.5, 100), speed=None)

@@ -1,7 +1,7 @@
 """Checks of a composed config, once, before anything is built."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
@@ -27,6 +27,8 @@ TARGET_GROUPS = {
     "callback": 1,
     "metric": 1,
 }  # groups whose nodes must have a _target_, and their depth
+PAIR, PAIR_WITH_SCHEDULES = (pydantic_type(tuple[each, each]) for each in (float, float | Callable[[int], float]))
+SCHEDULABLE = {Number: NumberOrSchedule, PAIR: PAIR_WITH_SCHEDULES}  # settings of optimizers, which players schedule
 PLAYER_GROUPS = ("architecture", "objective", "regularizer", "optimizer")  # groups that are keyed by player
 
 
@@ -185,8 +187,8 @@ def _convert_arguments(path: str, node: DictConfig, known: Mapping[str, inspect.
         if type(value) is type(default) and value == default:
             continue  # even if the annotation excludes it: eps: float = None
         expected = pydantic_type(argument.annotation)
-        if expected == Number and path.rpartition(".")[0] == "optimizer":
-            expected = NumberOrSchedule  # the player applies the schedule (game.player)
+        if path.rpartition(".")[0] == "optimizer":
+            expected = SCHEDULABLE.get(expected, expected)
         value_types[key] = expected
     if not value_types:
         return

@@ -8,6 +8,8 @@ number of channels: flip, integer translation with reflection, brightness N(0, s
 shift N(0, s^2). A distortion is applied if u < p, so at p = 0 every sample is unchanged bit for bit.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -37,7 +39,7 @@ class AdaptiveAugment(AdaptiveProbability):
         self,
         player: str = "discriminator",
         side: str = "augmented_real",
-        start: float = 0.0,
+        start: float | Callable[[int], float] = 0.0,
         target: float = 0.6,
         speed: float | None = 500_000,
         every: int = 4,

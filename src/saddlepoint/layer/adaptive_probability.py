@@ -4,6 +4,7 @@ Karras et al. 2020 (arXiv:2006.06676), section 3.1: r_t of eq. 1, target 0.6, fr
 every 4 minibatches.  Adaptive augmentation and adaptive pseudo augmentation use it.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ class AdaptiveProbability(nn.Module):
 
     player  p is adjusted after its turns
     side    side of reals whose logits adjust p
-    start   initial p
+    start   initial p; with speed=None also a schedule of p
     target  of r; above it p rises
     speed   images for a change of p from 0 to 1; None: p stays at `start`
     every   turns between two adjustments
@@ -32,17 +33,27 @@ class AdaptiveProbability(nn.Module):
     seen: Tensor
 
     def __init__(
-        self, player: str, side: str, start: float, target: float, speed: float | None, every: int, name: str
+        self,
+        player: str,
+        side: str,
+        start: float | Callable[[int], float],
+        target: float,
+        speed: float | None,
+        every: int,
+        name: str,
     ) -> None:
         super().__init__()
-        if not 0 <= start <= 1:
-            raise ValueError(f"{name}: start={start} is a probability, from 0 to 1")
+        self.schedule = start if callable(start) else None
+        if not 0 <= (p := start(0) if callable(start) else start) <= 1:
+            raise ValueError(f"{name}: start={p} is a probability, from 0 to 1")
+        if self.schedule is not None and speed is not None:
+            raise ValueError(f"{name}: a schedule as start sets p, and so does speed={speed}: set speed=null")
         if not -1 <= target <= 1:
             raise ValueError(f"{name}: target={target} is a mean of signs, from -1 to 1")
         if every < 1 or (speed is not None and speed <= 0):
             raise ValueError(f"{name}: every={every} and speed={speed} must be at least 1, and above 0")
         self.player, self.side, self.target, self.speed, self.every = player, side, target, speed, every
-        self.register_buffer("p", torch.tensor(float(start)))
+        self.register_buffer("p", torch.tensor(float(p)))
         # since the last adjustment: sum of signs, number of logits, turns
         self.register_buffer("seen", torch.zeros(3, dtype=torch.int64))
 
@@ -59,6 +70,11 @@ class AdaptiveProbability(nn.Module):
                 f"objective gives them {'any sign' if unknown else 'a positive sign'}. Choose another objective, or a "
                 "constant p: speed=null start=<p>"
             )
+
+    def at_images(self, images: int) -> None:
+        """Set p to the value of its schedule, if it has one."""
+        if self.schedule is not None:
+            self.p.fill_(self.schedule(images))
 
     @torch.no_grad()
     def after_turn(self, player: str, turn: Turn) -> None:

@@ -5,6 +5,8 @@ the logits of the presented reals.  At the fixed point G's distribution is still
 (1 - p) data + p G against G, and these are equal only if G has the distribution of the data (p < 1).
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -28,7 +30,7 @@ class PseudoAugment(AdaptiveProbability):
         self,
         player: str = "discriminator",
         side: str = "pseudo_real",
-        start: float = 0.0,
+        start: float | Callable[[int], float] = 0.0,
         target: float = 0.6,
         speed: float | None = 500_000,
         every: int = 4,
