@@ -44,11 +44,11 @@ class Block(nn.Module):
         gain = nn.init.calculate_gain("leaky_relu", 0.2) * branches**-0.25
         inside = 2 * width
         self.residual = nn.Sequential(
-            initialise(nn.Conv2d(width, inside, 1), gain),
+            _initialise(nn.Conv2d(width, inside, 1), gain),
             nn.LeakyReLU(0.2),
-            initialise(nn.Conv2d(inside, inside, 3, padding=1, groups=inside // group), gain),
+            _initialise(nn.Conv2d(inside, inside, 3, padding=1, groups=inside // group), gain),
             nn.LeakyReLU(0.2),
-            initialise(nn.Conv2d(inside, width, 1, bias=False), 0.0),
+            _initialise(nn.Conv2d(inside, width, 1, bias=False), 0.0),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,13 +77,13 @@ class Generator(nn.Module):
         super().__init__()
         _check(shape, widths)
         self.join = Concatenation(condition)
-        self.scale = initialise(nn.Linear(latent + self.join.width, widths[0], bias=False))
+        self.scale = _initialise(nn.Linear(latent + self.join.width, widths[0], bias=False))
         self.basis = nn.Parameter(torch.randn(widths[0], 4, 4))
         stages = [_blocks(width, blocks, group, blocks * len(widths)) for width in widths]
         for stage, (a, b) in zip(stages[1:], pairwise(widths), strict=True):
             stage[:0] = [*_change_width(a, b), Upsample(BILINEAR)]
         self.stages = nn.Sequential(*(nn.Sequential(*stage) for stage in stages))
-        self.output = initialise(nn.Conv2d(widths[-1], shape[0], 1, bias=False))
+        self.output = _initialise(nn.Conv2d(widths[-1], shape[0], 1, bias=False))
 
     def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
         """Return images [N, C, H, W] for latent parts [N, dim]."""
@@ -116,19 +116,19 @@ class Discriminator(discriminator.Discriminator):
         for stage, (a, b) in zip(stages, pairwise(downwards), strict=False):
             stage += [Downsample(BILINEAR), *_change_width(a, b)]
         channels = shape[0] + join.width
-        trunk: dict[str, nn.Module] = {"input": initialise(nn.Conv2d(channels, downwards[0], 1, bias=False))}
+        trunk: dict[str, nn.Module] = {"input": _initialise(nn.Conv2d(channels, downwards[0], 1, bias=False))}
         if condition:
             trunk["input"] = ConditionalSequential(join, trunk["input"])
         trunk |= {f"stage{i}": nn.Sequential(*stage) for i, stage in enumerate(stages, 1)}
         last = widths[0]
-        basis = initialise(nn.Conv2d(last, last, 4, groups=last, bias=False))
+        basis = _initialise(nn.Conv2d(last, last, 4, groups=last, bias=False))
         super().__init__({**trunk, "flat": nn.Sequential(basis, nn.Flatten())}, last, **head)
         for layer in (*self.neck.modules(), *self.readout.modules(), *self.heads.modules()):
             if isinstance(layer, nn.Linear):
-                initialise(layer)
+                _initialise(layer)
 
 
-def initialise(layer: Layer, gain: float = 1.0) -> Layer:
+def _initialise(layer: Layer, gain: float = 1.0) -> Layer:
     """Return the layer with weights N(0, gain^2 / fan-in), and biases 0."""
     nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.weight[0].numel()))
     if layer.bias is not None:
@@ -141,7 +141,7 @@ def _blocks(width: int, blocks: int, group: int, branches: int) -> list[nn.Modul
 
 
 def _change_width(a: int, b: int) -> list[nn.Module]:
-    return [] if a == b else [initialise(nn.Conv2d(a, b, 1, bias=False))]
+    return [] if a == b else [_initialise(nn.Conv2d(a, b, 1, bias=False))]
 
 
 def _check(shape: Sequence[int], widths: Sequence[int]) -> None:
