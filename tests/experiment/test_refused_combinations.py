@@ -14,6 +14,7 @@ from saddlepoint.game.game import Game
 from saddlepoint.game.side import TWO_PLAYER
 from saddlepoint.layer.adaptive_augment import AdaptiveAugment
 from saddlepoint.layer.spectral_norm import SpectralNorm
+from saddlepoint.layer.weight_clip import WeightClip
 from saddlepoint.prior.categorical import Categorical
 from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.prior import Prior
@@ -104,4 +105,5 @@ def test_a_loss_without_a_minimum_warns_unless_something_limits_the_slope() -> N
     assert warned == {"wasserstein", "f_gan_kl", "f_gan_pearson", "f_gan_reverse_kl"}
     wasserstein = OBJECTIVES["wasserstein"]
     assert objective_warnings(game(wasserstein, {"penalty": GradientPenalty()})) == []
-    assert objective_warnings(game(wasserstein, nets=(networks()[0], SpectralNorm(networks()[1])))) == []
+    for layer in (SpectralNorm, WeightClip):
+        assert objective_warnings(game(wasserstein, nets=(networks()[0], layer(networks()[1])))) == []

@@ -55,7 +55,7 @@ def test_a_submodule_that_is_skipped_keeps_its_weight_and_an_unknown_one_is_name
     network = mlp.Discriminator([2])
     weight = network.readout.linear.weight
     assert SpectralNorm(network, skip=["readout"]).network.readout.linear.weight is weight
-    with pytest.raises(ValueError, match="skip=readot"):
+    with pytest.raises(ValueError, match=r"skip=readot .* Did you mean readout.* There are heads, "):
         SpectralNorm(mlp.Discriminator([2]), skip=["readot"])
     with pytest.raises(ValueError, match="no linear"):
         SpectralNorm(nn.Identity())

@@ -9,6 +9,7 @@ from torch import nn
 from torch.distributions import Independent, Normal, kl_divergence
 
 from saddlepoint.error import Mistake
+from saddlepoint.game.side import TWO_PLAYER
 from saddlepoint.objective import hinge
 from saddlepoint.regularizer.kl import KL
 from saddlepoint.regularizer.path_length import PathLength
@@ -30,6 +31,24 @@ def test_reconstruction_is_the_mean_distance_over_all_numbers(shape):
     assert Reconstruction(target="x")(sides).item() == pytest.approx((a - sides.batch.x).abs().mean().item(), rel=1e-6)
     with pytest.raises(Mistake, match=r"no entry cycl.*There are: real, fake"):
         Reconstruction(side="cycl")(sides)
+
+
+@pytest.mark.parametrize(
+    ("sides", "names", "independent"),
+    [
+        ({}, ("fake", "real"), "fake"),
+        ({"code": {"by": "generator", "of": "x"}}, ("code", "fake"), "fake"),
+        ({"again": {"by": "generator"}}, ("fake", "again"), None),
+        ({"code": {"by": "generator", "of": "x"}}, ("code", "x"), None),
+        ({"fake": {"by": "generator", "condition": {"label": "y"}, "judge": "discriminator"}}, ("fake", "real"), None),
+    ],
+)
+def test_reconstruction_warns_if_rows_have_nothing_in_common(sides, names, independent):
+    term = Reconstruction(side=names[0], target=names[1])
+    warning = term.check_game(game(hinge, sides={**TWO_PLAYER, **sides}))
+    assert warning == (
+        independent and f"{' is compared with '.join(names)} at random: fake does not depend on the batch"
+    )
 
 
 def test_kl_is_torchs_own_divergence_of_the_posterior_from_a_standard_normal():

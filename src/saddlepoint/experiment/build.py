@@ -30,6 +30,7 @@ from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import can_judge_samples, condition_entries, generator_player, judge_player
 from saddlepoint.game.sampling import samples_for_judge
 from saddlepoint.game.side import check_entries
+from saddlepoint.layer.weight_clip import WeightClip
 from saddlepoint.modality import Modality, modality_of
 from saddlepoint.mode import in_mode
 from saddlepoint.objective.logit_gradient import logit_gradient
@@ -252,7 +253,7 @@ def objective_warnings(game: Game) -> list[str]:
             not judges
             or player.objective is None
             or player.terms
-            or any(map(is_parametrized, player.network.modules()))
+            or any(is_parametrized(module) or isinstance(module, WeightClip) for module in player.network.modules())
         ):
             continue
         real, fake = logit_gradient(player.objective, FAR, -FAR)

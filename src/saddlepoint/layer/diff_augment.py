@@ -46,7 +46,10 @@ class DiffAugment(nn.Module):
     def forward(self, x: Tensor, condition: Condition) -> Tensor:
         """Return x, distorted.  Raises Mistake if x is not images or the condition has too few `numbers`."""
         if x.ndim != 4:
-            raise Mistake(f"diff augment needs images [N, C, H, W], and the samples are {list(x.shape)}")
+            raise Mistake(
+                f"diff augment needs images [N, C, H, W], and the samples are {list(x.shape)}: for audio and points "
+                "use game=adaptive_augment"
+            )
         if not self.training:
             return x
         u = augmentation_numbers(condition, x, NUMBERS, "diff augment").to(x.dtype)

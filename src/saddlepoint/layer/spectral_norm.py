@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from saddlepoint.error import did_you_mean
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
 LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -30,7 +31,11 @@ class SpectralNorm(nn.Module):
             raise ValueError(f"spectral norm: iterations={iterations} must be at least 1")
         submodules = dict(network.named_modules())
         if unknown := [name for name in skip if name not in submodules]:
-            raise ValueError(f"spectral norm: skip={unknown[0]} is not a submodule; there are {', '.join(submodules)}")
+            names = sorted(filter(None, submodules))  # without "", the network itself
+            raise ValueError(
+                f"spectral norm: skip={unknown[0]} is not a submodule.{did_you_mean(unknown[0], names)} There are "
+                f"{', '.join(names)}"
+            )
         skipped = {id(module) for name in skip for module in submodules[name].modules()}
         maps = [m for m in submodules.values() if isinstance(m, (*LINEAR, nn.Embedding)) and id(m) not in skipped]
         if not maps:

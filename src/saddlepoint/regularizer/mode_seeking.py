@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.error import Mistake
-from saddlepoint.regularizer.regularizer import Regularizer
+from saddlepoint.regularizer.regularizer import Regularizer, batch_columns
 from saddlepoint.turn import Turn, side_of_player
 
 EPSILON = 1e-5
@@ -46,8 +46,7 @@ class ModeSeeking(Regularizer):
         if player is None or player.multiple % 2 == 0:
             return None
         side = side_of_player(game.sides, player.side_by_role.get("fake", "fake"), game.players)
-        columns = game.dependencies.get(side, frozenset()) - {*game.players, *game.makers, *game.priors}
-        if not columns:
+        if not (columns := batch_columns(game, side)):
             return None
         return (
             f"the samples of a pair have different {', '.join(sorted(columns))}: set multiple=2 for this player, so "

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from saddlepoint.error import Mistake
 from saddlepoint.regularizer.feature_matching import FeatureMatching
+from saddlepoint.regularizer.regularizer import batch_columns
 from saddlepoint.turn import Turn
 
 
@@ -43,6 +44,6 @@ class PairedFeatureMatching(FeatureMatching):
 
     def check_game(self, game: Any) -> str | None:
         """Return a warning if fakes depend on no column of the batch, so that row i is compared with another sample."""
-        if game.dependencies.get("fake", frozenset()) - {*game.players, *game.makers, *game.priors}:
+        if batch_columns(game, "fake"):
             return None
         return "the fakes of this game do not depend on the reals, so rows are compared at random: use feature_matching"

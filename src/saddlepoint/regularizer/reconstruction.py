@@ -5,11 +5,12 @@ arXiv:1703.10593, eq. 2: side cycle_a against real_a), the log-likelihood of a V
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from saddlepoint.regularizer.regularizer import Regularizer
+from saddlepoint.regularizer.regularizer import Regularizer, batch_columns
 from saddlepoint.turn import Turn
 
 
@@ -37,3 +38,12 @@ class Reconstruction(Regularizer):
         gap = x - turn.repeated_tensor(self.target, x)
         wide = gap.to(torch.promote_types(gap.dtype, torch.float32))
         return (wide.abs() if self.absolute else wide.square()).mean()
+
+    def check_game(self, game: Any) -> str | None:
+        """Return a warning if only one of the two depends on the batch, so that rows are compared at random."""
+        roles = next((p.side_by_role for p in game.players.values() if self in p.terms.values()), {})
+        names = [roles.get(name, name) for name in (self.side, self.target)]
+        independent = [name for name in names if not batch_columns(game, name)]
+        if len(independent) != 1:
+            return None
+        return f"{names[0]} is compared with {names[1]} at random: {independent[0]} does not depend on the batch"

@@ -47,3 +47,9 @@ class Regularizer(nn.Module):
 
         Raises Mistake if the term is wrong in this game.
         """
+
+
+def batch_columns(game: Any, name: str) -> frozenset[str]:
+    """Return the columns of the batch that a side depends on, or that a column or draw of this name is."""
+    head = name.partition(".")[0]
+    return game.dependencies.get(head, frozenset({head})) - {*game.players, *game.makers, *game.priors}
