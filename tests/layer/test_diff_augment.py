@@ -58,6 +58,13 @@ def test_the_gradient_of_the_generator_passes_through() -> None:
     assert images.grad.abs().sum() > 0
 
 
+def test_fakes_in_half_precision_have_the_shifts_and_cutouts_of_reals(images: torch.Tensor) -> None:
+    """0.999 is 1 in bfloat16: the rectangle and the shift would be one pixel beyond the range."""
+    augment, numbers = DiffAugment(policies=["translation", "cutout"]), {"numbers": torch.full((6, 7), 0.999)}
+    half = images.to(torch.bfloat16)
+    assert torch.equal(augment(half, numbers).float(), augment(half.float(), numbers))
+
+
 def test_samples_are_left_alone_in_evaluation_mode(images: torch.Tensor) -> None:
     assert DiffAugment().eval()(images, {"numbers": torch.rand(6, 7)}) is images
 

@@ -60,6 +60,14 @@ def test_pixel_norm_gives_each_pixel_mean_square_one_whatever_the_scale() -> Non
     assert torch.allclose(out, PixelNorm(7)(1000 * x), atol=1e-6)
 
 
+@pytest.mark.parametrize("layer", [PixelNorm(4), MinibatchStandardDeviation(4, 0)])
+def test_features_that_are_0_have_a_finite_gradient_in_half_precision(layer: torch.nn.Module) -> None:
+    """1e-8 is 0 in float16."""
+    x = torch.zeros(4, 4, dtype=torch.float16, requires_grad=True)
+    (gradient,) = torch.autograd.grad(layer(x).sum(), x)
+    assert gradient.isfinite().all()
+
+
 def test_noise_is_one_number_per_pixel_scaled_per_channel_and_off_in_evaluation() -> None:
     layer = NoiseInjection(3)
     x = torch.zeros(4, 3, 5, 5)

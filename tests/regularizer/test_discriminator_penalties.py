@@ -108,6 +108,21 @@ def test_orthogonal_is_zero_for_orthogonal_rows_of_any_length_and_sees_no_bias()
     assert Orthogonal()(turn).item() == 0
 
 
+@pytest.mark.parametrize("identity", [False, True])
+def test_orthogonal_and_mode_seeking_are_in_full_precision_under_autocast(identity: bool) -> None:
+    torch.manual_seed(0)
+    player, z = nn.Module(), torch.randn(10, 3)
+    player.network = nn.Linear(50, 20)
+    nn.init.orthogonal_(player.network.weight)
+    player.network.weight.data += 1e-3 * torch.randn(20, 50)
+    turn = turn_of(lambda x: x, z, z, player=player)
+    half = turn_of(lambda x: x, z, (z / 1000).to(torch.bfloat16), latent={"z": z})
+    plain = Orthogonal(identity=identity)(turn).item()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert Orthogonal(identity=identity)(turn).item() == pytest.approx(plain, rel=1e-5)
+        assert ModeSeeking()(half).dtype == torch.float32
+
+
 def test_orthogonal_has_a_row_per_output_of_a_transposed_convolution() -> None:
     """W W^T is the Gram matrix of the outputs' kernels, which are images of one-hot inputs."""
     player = nn.Module()

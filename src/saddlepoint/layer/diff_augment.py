@@ -52,7 +52,8 @@ class DiffAugment(nn.Module):
             )
         if not self.training:
             return x
-        u = augmentation_numbers(condition, x, NUMBERS, "diff augment").to(x.dtype)
+        # as they are drawn: in half precision 0.999 is 1, and fakes would have shifts and cutouts that reals never have
+        u = augmentation_numbers(condition, x, NUMBERS, "diff augment")
         if "color" in self.policies:
             x = adjust_color(x, u[:, :3])
         if "translation" in self.policies:
@@ -65,7 +66,7 @@ class DiffAugment(nn.Module):
 
 def adjust_color(x: Tensor, u: Tensor) -> Tensor:
     """Shift brightness by u0 - 1/2, scale saturation by 2 u1 and contrast by u2 + 1/2; u [N, 3] in [0, 1)."""
-    brightness, saturation, contrast = (column.view(-1, 1, 1, 1) for column in u.unbind(1))
+    brightness, saturation, contrast = (column.view(-1, 1, 1, 1) for column in u.to(x.dtype).unbind(1))
     x = x + brightness - 0.5
     grey = x.mean(1, keepdim=True)
     x = (x - grey) * (2 * saturation) + grey

@@ -34,7 +34,8 @@ class MinibatchStandardDeviation(nn.Module):
         return torch.cat([features, torch.cat(added)], 1)
 
     def _deviation(self, rows: Tensor, over_ranks: bool) -> Tensor:
-        """The mean over features of the standard deviation over rows, a scalar."""
+        """The mean over features of the standard deviation over rows, a scalar in float32: eps is 0 in float16."""
+        rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
         mean = ranks.mean if over_ranks and self.training else lambda x: x
         centre = mean(rows.mean(0))
         return (mean((rows - centre).square().mean(0)) + self.eps).sqrt().mean()

@@ -15,5 +15,6 @@ class PixelNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """x over the root mean square of its channels."""
-        return x * torch.rsqrt(x.square().mean(1, keepdim=True) + self.eps)
+        """x over the root mean square of its channels, computed in float32 or wider: in float16, eps would be 0."""
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        return (wide * torch.rsqrt(wide.square().mean(1, keepdim=True) + self.eps)).to(x.dtype)

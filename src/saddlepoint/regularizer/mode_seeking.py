@@ -56,5 +56,6 @@ class ModeSeeking(Regularizer):
 
 def _pair_distances(rows: Tensor, apart: int) -> Tensor:
     """The mean absolute difference of pairs of rows, `apart` rows from each other, [N // 2]."""
+    rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
     pairs = rows[: len(rows) // (2 * apart) * 2 * apart].unflatten(0, (-1, 2, apart))
     return (pairs[:, 0] - pairs[:, 1]).abs().flatten(2).mean(2).flatten()

@@ -46,6 +46,7 @@ class MultiHinge(Classification):
 
     def loss(self, logits: Tensor, label: Tensor) -> Tensor:
         """Return the mean of max(0, 1 - l_y + max over k != y of l_k) for logits [N, K] and classes [N], a scalar."""
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         labelled = logits.gather(1, label[:, None])[:, 0]
         other = logits.scatter(1, label[:, None], -torch.inf).amax(1)
         return relu(1 - labelled + other).mean()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from saddlepoint.regularizer.regularizer import Regularizer
-from saddlepoint.turn import Turn
+from saddlepoint.turn import Turn, full_precision
 
 
 class Orthogonal(Regularizer):
@@ -27,13 +27,15 @@ class Orthogonal(Regularizer):
 
     def forward(self, turn: Turn) -> Tensor:
         """The term, a scalar; it does not depend on the samples."""
-        terms = [self._distance(rows @ rows.T) for rows in _matrices(turn.player.network)]
-        return torch.stack(terms).sum() if terms else turn["real"].x.new_zeros(())
+        matrices = _matrices(turn.player.network)
+        if not matrices:
+            return turn["real"].x.new_zeros(())
+        with full_precision(matrices[0]):
+            return torch.stack([self._distance(rows @ rows.T) for rows in matrices]).sum()
 
     def _distance(self, gram: Tensor) -> Tensor:
-        diagonal = gram.diagonal()
-        off = gram.square().sum() - diagonal.square().sum()
-        return off + (diagonal - 1).square().sum() if self.identity else off
+        target = torch.ones_like(gram.diagonal()) if self.identity else gram.diagonal()
+        return (gram - target.diag()).square().sum()
 
 
 def _matrices(network: nn.Module) -> list[Tensor]:
