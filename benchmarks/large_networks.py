@@ -58,7 +58,8 @@ class StopAfter(pl.Callback):
 
     def __init__(self, end: float) -> None:
         self.end = end  # by `time.perf_counter`
-        self.rounds, self.first, self.last = 0, (0, 0.0), (0, 0.0)  # (images, seconds)
+        self.rounds, self.signalled = 0, False
+        self.first = self.last = 0, 0.0  # images and seconds, where the clock starts and ends
         self.start_state: dict[str, Any] = {}
         self.end_state: dict[str, Any] = {}
 
@@ -69,9 +70,9 @@ class StopAfter(pl.Callback):
         self.rounds += 1
         if self.rounds == WARM_UP:
             self.first = game.images, synchronized_time()
-        if self.rounds == FEWEST or (self.rounds > FEWEST and time.perf_counter() > self.end):
+        if not self.signalled and self.rounds >= FEWEST and time.perf_counter() > self.end:
             self.last = game.images, synchronized_time()
-        if self.rounds >= FEWEST and time.perf_counter() > self.end:
+            self.signalled = True  # a second signal would end the run at once, without a checkpoint
             os.kill(os.getpid(), signal.SIGTERM)
 
     def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
@@ -103,7 +104,8 @@ def train_until(end: float, overrides: list[str]) -> tuple[StopAfter, Run]:
     try:
         saddlepoint.train(config)
     except Stopped:
-        pass
+        if not stop.signalled:  # by a user, or a scheduler
+            raise
     finally:
         command.build_trainer = build_trainer
     return stop, Run(Path(config.outputs) / config.name / f"seed{config.seed}")
