@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from play import BY_CLASS
 from torch import nn
 
-from saddlepoint.architecture import mlp
+from saddlepoint.architecture import mlp, style
 from saddlepoint.config import catalogue
 from saddlepoint.config.check import HYDRA_KEYS, check
 from saddlepoint.config.compose import compose
@@ -85,6 +85,7 @@ REQUIRED = {  # further overrides that a config file requires
 DIFFERENT = {  # arguments whose value in a config file differs on purpose from the default in code
     "regularizer/multi_hinge": {"sides"},  # the generator's are fakes only
     "game/averages": {"half_life"},
+    "game/style_mixing": {"low"},  # of numbers on [0, 1)
     "game/conditional": {"conditions"},
     "game/inpainting": {"conditions"},
     "game/translation": {"conditions"},
@@ -247,13 +248,14 @@ NORMS = {  # of both players, or of G only: layers that need a condition or a re
     "virtual_batch_norm": (None, "virtual_batch_norm"),
     "spectral_norm": (None, None),  # of the whole networks
 }
-# regularizers of games with further players or sides, or beside another term and an objective of weight 0
-ELSEWHERE = {"kl", "balanced_consistency", "latent_consistency", "gradient_ratio"}
+# regularizers of games with further players or sides, beside another term and an objective of weight 0, or of w
+ELSEWHERE = {"kl", "balanced_consistency", "latent_consistency", "gradient_ratio", "path_length"}
 SIDES = {**BY_CLASS, "augmented_real": BY_CLASS["real"]}  # the latter only for the term `consistency`
 OF_TWO_PLAYERS = [name for name in catalogue.option_names("regularizer") if name not in ELSEWHERE]
+OF_STYLE = [*OF_TWO_PLAYERS, "path_length"]
 PER_SAMPLE = {"r1", "r2", "approximated_r1", "approximated_r2", "gradient_penalty", "zero_centered_gradient_penalty"}
 PER_SAMPLE |= {"dragan"}
-REFUSED = {"batch_norm": PER_SAMPLE | {"path_length"}, "conditional_batch_norm": {"path_length"}}  # slopes per sample
+REFUSED = {"batch_norm": PER_SAMPLE}  # slopes per sample
 
 
 HEADS = {"classification": {"label": 8}, "multi_hinge": {"label": 9}, "mutual_information": {"category": 4}}
@@ -271,7 +273,7 @@ def norm(name: Any) -> Any:
 @cache
 def components(objective: str) -> dict[str, tuple[Any, dict[str, Regularizer]]]:
     """The objective and the terms of all regularizers, by player, from one config."""
-    config = compose([f"objective={objective}", f"regularizer=[{','.join(OF_TWO_PLAYERS)}]", "data=gaussians"])
+    config = compose([f"objective={objective}", f"regularizer=[{','.join(OF_STYLE)}]", "data=gaussians"])
     check(config)
     players = {name: f"game.players.{name}" for name in config.game.players}
     assert config.objective.discriminator._target_ == f"saddlepoint.objective.{objective}.discriminator"
@@ -286,20 +288,28 @@ def components(objective: str) -> dict[str, tuple[Any, dict[str, Regularizer]]]:
 
 def small_game(objective: str, regularizer: str | None, normalisation: str) -> Game:
     """The two-player game with tiny perceptrons, one regularizer and one normalisation."""
-    parts = {"z": Normal(3), **({"category": Categorical(4)} if regularizer == "mutual_information" else {})}
-    of_d, of_g = map(norm, NORMS[normalisation])
+    prior, (of_d, of_g) = small_prior(regularizer), map(norm, NORMS[normalisation])
     networks = {
         "discriminator": mlp.Discriminator([2], [6], of_d, heads=HEADS.get(regularizer or "")),
-        "generator": mlp.Generator(sum(part.dim for part in parts.values()), [2], [6], of_g),
+        "generator": mlp.Generator(prior.total_dim, [2], [6], of_g),
     }
+    if normalisation == "spectral_norm":
+        networks = {name: SpectralNorm(network) for name, network in networks.items()}
+    return game_of(objective, regularizer, prior, networks)
+
+
+def small_prior(regularizer: str | None) -> Prior:
+    return Prior(z=Normal(3), **({"category": Categorical(4)} if regularizer == "mutual_information" else {}))
+
+
+def game_of(objective: str, regularizer: str | None, prior: Prior, networks: dict[str, nn.Module]) -> Game:
     players = {}
     for name, network in networks.items():
         loss, terms = components(objective)[name]
         one_term = {key: copy.deepcopy(term) for key, term in terms.items() if key == regularizer}
-        network = SpectralNorm(network) if normalisation == "spectral_norm" else network
         players[name] = Player(network, partial(torch.optim.SGD, lr=0.01), loss, one_term)
     assert regularizer is None or any(player.terms for player in players.values())
-    return Game(players, Prior(**parts), sides=SIDES, conditions="labels", classes={"y": 8})
+    return Game(players, prior, sides=SIDES, conditions="labels", classes={"y": 8})
 
 
 class Weights:
@@ -334,9 +344,9 @@ def check_one_round(game: Game, batch: Batch, what: str) -> None:
     assert all(value.isfinite().all() for value in weights.turns[-1][1].values()), what
 
 
-def one_batch() -> Batch:
+def one_batch(shape: tuple[int, ...] = (2,)) -> Batch:
     stream = torch.Generator().manual_seed(0)
-    x, y = torch.randn(2, 8, 2, generator=stream), torch.arange(8)
+    x, y = torch.randn(2, 8, *shape, generator=stream), torch.arange(8)
     return Batch(x[0], y, (x[1], y))
 
 
@@ -370,6 +380,24 @@ def test_exactly_the_terms_of_a_slope_per_sample_are_refused_with_a_normalisatio
             refused[regularizer] = str(mistake)
     assert set(refused) == REFUSED.get(normalisation, set())
     assert all(f".{regularizer}" in message for regularizer, message in refused.items())
+
+
+@pytest.mark.parametrize("objective", catalogue.option_names("objective"))
+def test_style_plays_a_round_with_every_objective_and_penalty_and_one_objective_with_every_regularizer(
+    objective: str,
+) -> None:
+    torch.manual_seed(0)
+    batch = one_batch((1, 8, 8))
+    for regularizer in [None, *(OF_STYLE if objective == "nonsaturating" else sorted(PER_SAMPLE | {"path_length"}))]:
+        prior = small_prior(regularizer)
+        networks = {
+            "discriminator": style.Discriminator([1, 8, 8], 4, heads=HEADS.get(regularizer or "")),
+            "generator": style.Generator(prior.total_dim, [1, 8, 8], 4, depth=1),
+        }
+        game, what = game_of(objective, regularizer, prior, networks), f"{objective}, {regularizer}"
+        warnings = dry_run(game, batch)
+        assert any("slope of the sum of the logits" in line for line in warnings) == (regularizer in PER_SAMPLE), what
+        check_one_round(game, batch, what)
 
 
 def test_every_normalisation_of_the_catalogue_is_in_the_table() -> None:

@@ -4,20 +4,17 @@ from functools import partial
 from importlib import import_module
 
 import pytest
-from play import Critic, Maker, game, networks
+from play import Critic, Maker, batches, game, networks
 from torch import nn
 
 from saddlepoint.config import catalogue
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.build import check_networks_fit, check_terms_and_makers, objective_warnings
+from saddlepoint.game.dry_run import dry_run
 from saddlepoint.game.game import Game
-from saddlepoint.game.side import TWO_PLAYER
 from saddlepoint.layer.adaptive_augment import AdaptiveAugment
 from saddlepoint.layer.spectral_norm import SpectralNorm
 from saddlepoint.layer.weight_clip import WeightClip
-from saddlepoint.prior.categorical import Categorical
-from saddlepoint.prior.normal import Normal
-from saddlepoint.prior.prior import Prior
 from saddlepoint.regularizer.gradient_penalty import GradientPenalty
 from saddlepoint.regularizer.path_length import PathLength
 
@@ -75,29 +72,21 @@ def test_adaptive_augmentation_accepts_least_squares_with_targets_around_0() -> 
     assert check_terms_and_makers(plays) == []
 
 
-def with_path_length(network: nn.Module, prior: Prior | None = None, fake: str = "latent") -> Game:
-    plays = game(OBJECTIVES["hinge"], nets=(Maker(network), networks()[1]), sides={
-        **TWO_PLAYER, "fake": {"of": fake, "by": "generator", "judge": "discriminator"}
-    })  # fmt: skip
+def with_path_length(network: nn.Module) -> Game:
+    plays = game(OBJECTIVES["hinge"], nets=(Maker(network), networks()[1]))
     plays.generator.regularizers["path"] = PathLength()
-    plays.prior = prior or plays.prior
     return plays
 
 
-def test_path_length_needs_a_slope_of_each_sample_at_its_latent_and_warns_that_there_is_no_mapping() -> None:
+def test_path_length_needs_a_mapping_network_and_a_slope_of_each_sample_alone() -> None:
     linear, normed = nn.Linear(3, 2), nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
-    (warning,) = check_terms_and_makers(with_path_length(linear))
-    assert warning.startswith("regularizer.generator.path: ")
-    assert "no mapping network" in warning
-    for plays, reason in (
-        (with_path_length(normed), r"BatchNorm1d at generator.network.1\): remove this layer"),
-        (with_path_length(linear, Prior(z=Normal(2), digit=Categorical(1))), "its part digit is discrete"),
-        (with_path_length(linear, fake="x"), "side fake at the latent, but fake does not depend on the latent"),
-    ):
-        with pytest.raises(Mistake, match=f"regularizer.generator.path: it takes .*{reason}"):
-            check_terms_and_makers(plays)
-        plays.generator.regularizers["path"].weight = 0
-        assert check_terms_and_makers(plays) == []
+    with pytest.raises(Mistake, match=r"path_length .* of a mapping network, and .* none: choose architecture=style"):
+        dry_run(with_path_length(linear), batches(1)[0])
+    plays = with_path_length(normed)
+    with pytest.raises(Mistake, match=r"path: .*BatchNorm1d at generator.network.1\): remove this layer"):
+        check_terms_and_makers(plays)
+    plays.generator.regularizers["path"].weight = 0
+    assert check_terms_and_makers(plays) == dry_run(plays, batches(1)[0]) == []
 
 
 def test_a_loss_without_a_minimum_warns_unless_something_limits_the_slope() -> None:

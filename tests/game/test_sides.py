@@ -323,7 +323,9 @@ def test_a_reconstruction_compares_what_its_player_sees():
 
 
 def test_path_length_trains_with_compiled_networks():
-    game = Game(two_players(g={"regularizers": {"path": PathLength(every=1)}}), Prior(z=Normal(3)), sides=SIDES)
+    players = two_players(g={"regularizers": {"path": PathLength(every=1)}})
+    players["generator"].network = wired.Mapped(3, 2)
+    game = Game(players, Prior(z=Normal(3)), sides=SIDES)
     game.compile_players("aot_eager")
     fit(game, [Batch(torch.randn(8, 2)) for _ in range(2)])
     assert game.rounds == 2

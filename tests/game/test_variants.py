@@ -256,7 +256,7 @@ def test_each_variant_in_the_documents_trains_and_gives_samples(command, tmp_pat
 
 
 def test_every_documented_variant_has_a_test():
-    assert len(COMMANDS) == 14
+    assert len(COMMANDS) == 15
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from torch.nn.functional import softplus
 from saddlepoint import ranks
 from saddlepoint.config.compose import compose
 from saddlepoint.config.instantiate import instantiate
+from saddlepoint.layer.mapping_network import MappingNetwork
 from saddlepoint.stream import Stream
 from saddlepoint.turn import Batch, DiscriminatorOutput
 
@@ -44,6 +45,18 @@ class Judge(Net):
 
     def forward(self, x, condition=None):
         return DiscriminatorOutput(super().forward(x, condition).flatten())
+
+
+class Mapped(Net):
+    """A generator with a mapping network; it returns (x, w)."""
+
+    def __init__(self, inputs, outputs, dim=4):
+        super().__init__(dim, outputs)
+        self.mapping = MappingNetwork(inputs, dim, depth=1, multiplier=1.0, decay=0.5)
+
+    def forward(self, latent, condition=None):
+        w = self.mapping(concatenate(latent, None))
+        return self.layers(w), w
 
 
 class Encoder(Net):
@@ -176,9 +189,9 @@ def unrolled_points(p, z, x, source):
 def path_length(p, z, x, source):
     seeds = Stream(0, "augment", joint=True).integers(2**31 - 1, N).tolist()
     y = torch.stack([torch.randn(2, generator=torch.Generator().manual_seed(s), dtype=torch.float64) for s in seeds])
-    latent = z["latent"].detach().requires_grad_()
-    fake = p["generator"].layers(latent)
-    (slope,) = torch.autograd.grad((fake * y).sum(), latent, create_graph=True)
+    w = p["generator"].mapping(z["latent"])
+    fake = p["generator"].layers(w)
+    (slope,) = torch.autograd.grad((fake * y).sum(), w, create_graph=True)
     lengths = (slope**2).sum(1).sqrt()
     penalty = ((lengths - lengths.mean().detach()) ** 2).mean()  # the running mean starts with that of the first turn
 

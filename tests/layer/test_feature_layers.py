@@ -43,6 +43,15 @@ def test_the_added_feature_is_the_mean_standard_deviation_of_the_group(group: in
         assert torch.allclose(added, rows.std(0, correction=0).mean().expand(len(rows)))
 
 
+@pytest.mark.parametrize("group", [0, 2])
+def test_maps_get_a_constant_map_with_the_deviation_of_all_their_numbers(group: int) -> None:
+    x = torch.randn(4, 3, 2, 2)
+    out = MinibatchStandardDeviation(3, group)(x)
+    assert out.shape == (4, 4, 2, 2)
+    flat = MinibatchStandardDeviation(12, group)(x.flatten(1))
+    assert torch.equal(out[:, 3], flat[:, 12, None, None].expand(-1, 2, 2))
+
+
 def test_equal_samples_have_no_deviation_and_a_rest_forms_a_smaller_group() -> None:
     layer = MinibatchStandardDeviation(3, 4)
     assert layer.features == 4

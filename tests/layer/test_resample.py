@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from scipy.signal import upfirdn
 from torch.nn.functional import avg_pool2d, interpolate
 
-from saddlepoint.layer.resample import Downsample, Upsample
+from saddlepoint.layer.resample import Blur, Downsample, Upsample
 
 TAPS = [(1, 1), (1, 2, 1), (1, 3, 3, 1), (1, 4, 6, 4, 1)]
 
@@ -55,6 +56,37 @@ def test_a_constant_stays_and_the_highest_frequency_vanishes_inside(taps) -> Non
     assert torch.allclose(Upsample(taps)(constant)[inside], torch.tensor(1.0), atol=1e-6)
     assert Downsample(taps)(checkers)[inside].abs().max() < 1e-6, "it would alias to a constant"
     assert torch.equal(checkers[..., ::2, ::2], torch.ones(1, 1, 8, 8))
+
+
+@pytest.mark.parametrize("taps", TAPS)
+def test_a_shift_of_x_by_two_pixels_shifts_the_result_by_one(taps) -> None:
+    x = torch.randn(1, 1, 32, 32)
+    shifted = x.roll((2, 2), (2, 3))
+    inside = (..., slice(4, 12), slice(4, 12))
+    assert torch.allclose(Downsample(taps)(shifted)[inside], Downsample(taps)(x).roll((1, 1), (2, 3))[inside])
+    wide = (..., slice(8, 56), slice(8, 56))
+    assert torch.allclose(Upsample(taps)(shifted)[wide], Upsample(taps)(x).roll((4, 4), (2, 3))[wide])
+
+
+@pytest.mark.parametrize("taps", TAPS)
+def test_all_three_equal_scipys_upfirdn(taps) -> None:
+    """Padding p keeps p more of the full convolution at both ends."""
+    x, k, t = torch.randn(2, 3, 8, 6, dtype=torch.float64), np.array(taps) / sum(taps), len(taps)
+    p = (t - 1) // 2
+
+    def full(taps, up, down, first, sizes):
+        y = x.numpy()
+        for axis, size in zip((2, 3), sizes, strict=True):
+            y = upfirdn(taps, y, up, axis=axis)
+            y = np.pad(y, [(0, 2 * t) if i == axis else (0, 0) for i in range(4)])
+            y = y.take(range(first, first + down * size, down), axis)
+        return y
+
+    reverse = k[::-1]
+    np.testing.assert_allclose(Downsample(taps)(x), full(reverse, 1, 2, t - 1 - p, (4, 3)), atol=1e-6)
+    np.testing.assert_allclose(Upsample(taps)(x), full(2 * k, 2, 1, p, (16, 12)), atol=1e-6)
+    sizes = (8 + 2 - t + 1, 6 + 2 - t + 1)
+    np.testing.assert_allclose(Blur(taps, 1)(x), full(reverse, 1, 1, t - 2, sizes), atol=1e-6)
 
 
 def test_the_kernel_is_not_part_of_a_checkpoint_and_bad_taps_are_refused() -> None:

@@ -156,14 +156,15 @@ def test_mode_seeking_is_large_and_finite_when_the_generator_ignores_its_latent(
 
 
 class Scaled(nn.Module):
-    """G(z, y) = scale z + 100 y."""
+    """G(z, y) = scale z + 100 y; returned with w = z, which path length needs."""
 
     def __init__(self, scale: float) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(scale))
 
     def forward(self, latent, condition):
-        return self.scale * latent["z"] + (100.0 * condition["label"][:, None] if "label" in condition else 0)
+        w = latent["z"]
+        return self.scale * w + (100.0 * condition["label"][:, None] if "label" in condition else 0), w
 
 
 def generator_turn(game, batch):

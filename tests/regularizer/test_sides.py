@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from play import Maker, batches, fit, game, networks, turn
+from play import batches, fit, game, networks, turn
 from torch import nn
 from torch.distributions import Independent, Normal, kl_divergence
 
@@ -62,17 +62,21 @@ def test_kl_is_torchs_own_divergence_of_the_posterior_from_a_standard_normal():
         KL()(turn(code=sample(mean)))
 
 
+def path_length_turn(x, w):
+    """A turn of len(x) fakes x made from w, with the seeds 0, 1, ..."""
+    return Turn({}, {}, None, {}, term_draw=torch.arange(len(x)), samples={"fake": sample(x, w)})
+
+
 @pytest.mark.parametrize("size", [1, 4])
-def test_the_path_length_of_a_linear_generator_is_that_of_its_matrix(size):
-    """For x = A z, J = A: ||A^T y|| per direction y, divided by the square root of the pixels per channel."""
+def test_the_path_length_of_a_linear_synthesis_network_is_that_of_its_matrix(size):
+    """For x = A w, J = A: ||A^T y|| per direction y, divided by the square root of the pixels per channel."""
     a = torch.randn(3 * size, 5)
-    z = torch.randn(6, 5).requires_grad_()
-    x = (z @ a.T).view(6, 3, size)
+    w = torch.randn(6, 5).requires_grad_()
+    x = (w @ a.T).view(6, 3, size)
     term = PathLength(decay=0.5)
-    seeds = torch.arange(6)
     y = torch.stack([torch.randn(3, size, generator=torch.Generator().manual_seed(i)) for i in range(6)]).flatten(1)
     lengths = (y @ a).norm(dim=1) / size**0.5
-    turn = Turn({}, {}, None, {"latent": {"z": z}}, term_draw=seeds, samples={"fake": Sample(x, None, None)})
+    turn = path_length_turn(x, w)
     first = lengths.mean()
     assert term(turn).item() == pytest.approx((lengths - first).square().mean().item(), rel=1e-4)
     assert term.mean.item() == pytest.approx(first.item(), rel=1e-5)
@@ -81,27 +85,54 @@ def test_the_path_length_of_a_linear_generator_is_that_of_its_matrix(size):
     assert term(turn).item() == pytest.approx((lengths - updated).square().mean().item(), rel=1e-4)
 
 
-def test_a_sample_that_does_not_depend_on_its_latent_has_a_finite_gradient():
-    """A generator whose hidden units are all 0 at one latent: the length is 0, where a root has no derivative."""
+def test_with_a_w_per_layer_the_squared_length_is_the_mean_over_layers():
+    a, w = torch.randn(4, 3, 5), torch.randn(6, 4, 5).requires_grad_()  # 4 layers
+    y = torch.stack([torch.randn(3, generator=torch.Generator().manual_seed(i)) for i in range(6)])
+    term = PathLength()
+    term(path_length_turn(torch.einsum("lij,nlj->ni", a, w), w))
+    squares = torch.einsum("ni,lij->nlj", y, a).square().sum(2).mean(1)
+    assert term.mean.item() == pytest.approx(squares.sqrt().mean().item(), rel=1e-5)
+
+
+def test_a_sample_that_does_not_depend_on_its_w_has_a_finite_gradient():
+    """A generator whose hidden units are all 0 at one w: the length is 0, where a root has no derivative."""
     weight = torch.ones(3, 2, requires_grad=True)
-    z = torch.tensor([[1.0, 1.0], [-1.0, -1.0]], requires_grad=True)
-    sides = Turn({}, {}, None, {"latent": {"z": z}}, term_draw=torch.arange(2),
-                 samples={"fake": Sample((z @ weight.T).relu(), None, None)})  # fmt: skip
+    w = torch.tensor([[1.0, 1.0], [-1.0, -1.0]], requires_grad=True)
+    sides = path_length_turn((w @ weight.T).relu(), w)
     assert torch.autograd.grad(PathLength()(sides), weight)[0].isfinite().all()
+
+
+def with_mapping():
+    """A generator that returns (x, w), and a critic."""
+    mapping = nn.Sequential(nn.Linear(3, 8), nn.Tanh())
+    return Styled(mapping, nn.Linear(8, 2)), networks()[1]
+
+
+class Styled(nn.Module):
+    def __init__(self, mapping, synthesis):
+        super().__init__()
+        self.mapping, self.synthesis = mapping, synthesis
+
+    def forward(self, latent, condition=None):
+        w = self.mapping(latent["z"])
+        return self.synthesis(w), w
 
 
 def test_path_length_moves_only_the_generator_on_the_turns_on_which_it_is_due():
     torch.manual_seed(0)
-    plays = game(hinge, nets=(Maker(nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))), networks()[1]))
+    plays = game(hinge, nets=with_mapping())
     plays.generator.regularizers["path"] = PathLength(every=2)
     fit(plays, batches(4))
     assert plays.generator.regularizers["path"].turns == 2
     assert plays.last_losses["generator"][0]["path"] > 0
+    mapping, synthesis = plays.generator.network.mapping[0], plays.generator.network.synthesis
+    assert mapping.weight.grad.any()
+    assert synthesis.weight.grad.any()
 
 
 def test_a_slope_at_the_latent_has_a_graph_on_the_turn_of_any_player():
     torch.manual_seed(0)
-    plays = game(hinge, nets=(Maker(nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))), networks()[1]))
+    plays = game(hinge, nets=with_mapping())
     plays.discriminator.regularizers["path"] = PathLength(every=1)
     fit(plays, batches(1))
     assert plays.last_losses["discriminator"][0]["path"] > 0

@@ -169,7 +169,7 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
         "to": NameOrNull,
         "sample_seed": Natural,
         "average": Flag,
-        "truncation": nullable(Positive),
+        "truncation": nullable(Annotated[Number, Field(ge=0)]),
         "standing_statistics": CountOrNull,
         "interpolate": nullable(integer_type_from(2)),
         "kind": Literal["spherical", "linear"] | None,

@@ -31,7 +31,9 @@ from saddlepoint.game.sampling import (
     ordered_condition,
     prepare_sampling_networks,
     sampling_contract,
+    sampling_modules,
 )
+from saddlepoint.layer.mapping_network import MappingNetwork
 from saddlepoint.layer.standing_statistics import standing_statistics
 from saddlepoint.modality import Modality, default_modality
 from saddlepoint.modality.modality import FOLDER
@@ -52,7 +54,7 @@ class Request(NamedTuple):
     label: Any = None  # a class, or {label: class}
     by: str | None = None  # the name of a label
     source: Any = None  # a path, or {condition: path}
-    truncation: float | None = None  # the threshold of normal latents
+    truncation: float | None = None  # psi of mapping networks, otherwise the threshold of normal latents
     standing_statistics: int | None = None  # the number of forward passes
     interpolate: int | None = None  # steps from one latent to another
     kind: str | None = None  # of the interpolation: spherical, linear; None: by the prior
@@ -137,8 +139,21 @@ def check_latent_request(game: Game, request: Request) -> int:
     return steps
 
 
+def truncate(game: Game, truncation: float, average: bool) -> None:
+    """Move w toward its mean in the mapping networks of samples; without such networks, call `truncate_prior`."""
+    networks, _ = sampling_modules(game, average)
+    modules = [module for network in networks.values() for module in network.modules()]
+    mappings = [module for module in modules if isinstance(module, MappingNetwork)]
+    for mapping in mappings:
+        mapping.psi = truncation
+    if not mappings:
+        truncate_prior(game, truncation)
+
+
 def truncate_prior(game: Game, threshold: float) -> None:
-    """Truncate the normal parts of the latent at +-threshold.  Raises Mistake if there are none."""
+    """Truncate the normal parts of the latent at +-threshold.  Raises Mistake if there are none, or if it is 0."""
+    if threshold == 0:
+        raise Mistake("truncation=0: a threshold of normal latents must be above 0")
     kinds = {name: type(game.prior[name]).__name__ for name in latent_part_names(game)}
     normal = {name: part for name, part in game.prior.items() if name in kinds and isinstance(part, Normal)}
     if not normal:
@@ -234,7 +249,7 @@ def write_samples(
     steps = check_latent_request(game, request)
     restore_checkpoint_or_snapshot(game, run, at, log)
     if request.truncation is not None:
-        truncate_prior(game, request.truncation)
+        truncate(game, request.truncation, average)
     columns = (load_json(run.folder / "provenance.json").get("data") or {}).get("columns") or {}
     rows = request._replace(n=max(1, request.n // steps))
     resolved = resolve_request(game, rows, modality, {**columns, "x": list(shape)}, log)

@@ -32,8 +32,10 @@ def dry_run(game: Game, batch: Batch) -> list[str]:
 
     Raises Mistake if the losses of a player leave trainable parameters without a gradient (if a term has the constant
     weight 0, only if they leave all of them), and if a term takes the slope of D per sample although D's logit of a
-    sample depends on the rest of the batch, as with batch norm.
+    sample depends on the rest of the batch, as with batch norm. This is a warning if all layers that compare samples
+    have `slope_of_sum = True`: the penalty is then meant to take the slope of the sum of logits.
     """
+    warnings: list[str] = []
     offered: set[str] = set()
     used: set[str] = set()
     check_entries(game.sides, list(batch.columns()), list(game.priors))
@@ -49,11 +51,11 @@ def dry_run(game: Game, batch: Batch) -> list[str]:
                 if _can_have_weight(term):
                     for role in {*term.slope_at, *({"real"} if term.needs_sample_slope else ())} - {LATENT}:
                         side = player.side_by_role.get(role, role)
-                        _check_samples_independent(trial, f"regularizer.{name}.{term_name}", side, turn)
+                        warnings += _check_samples_independent(trial, f"regularizer.{name}.{term_name}", side, turn)
             _check_gradients(name, player, turn, draws)
             sides = [game.sides[side] for side in turn.samples]
             offered |= {entry for side in sides for entry in (*side.condition, *side.judge_condition)}
-    return [
+    return warnings + [
         f"condition {name}: no network and no term uses it. Give a network a layer that does, for example "
         f"'architecture.generator.condition={{{name}: <width>}}' (docs/extending.md), or remove it from game.sides"
         for name in sorted(offered - used)
@@ -134,22 +136,24 @@ def _check_scalar(path: str, loss: object, component: object) -> Tensor:
     return loss
 
 
-def _check_samples_independent(game: Game, term: str, side: str, turn: Turn) -> None:
-    """Raise Mistake if the logit of the first sample of a side depends on another sample."""
+def _check_samples_independent(game: Game, term: str, side: str, turn: Turn) -> list[str]:
+    """Raise Mistake, or return a warning, if the logit of the first sample of a side depends on another sample."""
     sample = turn.side_sample(side)
     name = game.sides[side].judge
     if name is None or not isinstance(sample.x, Tensor):
-        return
+        return []
     network = game.player(name).network
     x = sample.x.detach().clone().requires_grad_()
     logits = network(x, sample.condition).logits
     if len(x) < 2 or len(logits) != len(x) or not logits.requires_grad:
-        return
+        return []
     (slope,) = torch.autograd.grad(logits[0].sum(), x, allow_unused=True)
     if slope is None or not slope[1:].any():
-        return
+        return []
     layers = [(p, m) for p, m in network.named_modules() if isinstance(m, BatchNorm) or getattr(m, "coupled", 0)]
     layer = f" ({type(layers[0][1]).__name__} at {layers[0][0]})" if layers else ""
+    if layers and all(getattr(module, "slope_of_sum", False) for _, module in layers):
+        return [f"{term} takes the slope of the sum of the logits of a batch, which depend on one another{layer}"]
     has_norm = any(isinstance(module, BatchNorm) for _, module in layers)
     remedy = f"Remove it with architecture.{name}.norm=null" if has_norm else "Remove the layer that compares samples"
     raise Mistake(

@@ -10,7 +10,7 @@ from saddlepoint import ranks
 
 
 class MinibatchStandardDeviation(nn.Module):
-    """A neck: features [N, F] -> [N, F + 1]; the added feature is the same for the samples of a group.
+    """A neck: [N, F, ...] -> [N, F + 1, ...]; the added feature or map is the same number for the samples of a group.
 
     group  samples of a group; the rest of a batch forms a smaller one.  0: the whole batch, the only setting with
            results that do not depend on the number of ranks
@@ -18,6 +18,7 @@ class MinibatchStandardDeviation(nn.Module):
     """
 
     coupled = over_ranks = True
+    slope_of_sum = True  # of R1 in the code of StyleGAN2 and StyleGAN2-ADA, whose discriminators have this layer
 
     def __init__(self, features: int, group: int = 4, eps: float = 1e-8) -> None:
         super().__init__()
@@ -26,11 +27,12 @@ class MinibatchStandardDeviation(nn.Module):
         self.features, self.group, self.eps = features + 1, group, eps
 
     def forward(self, features: Tensor) -> Tensor:
-        """[features, deviation], [N, F + 1]."""
+        """[features, deviation], [N, F + 1, ...]."""
+        shape = (1, *features.shape[2:])
         if self.group == 0:
-            return torch.cat([features, self._deviation(features, True).expand(len(features), 1)], 1)
+            return torch.cat([features, self._deviation(features, True).expand(len(features), *shape)], 1)
         groups = features.split(self.group)
-        added = [self._deviation(rows, False).expand(len(rows), 1) for rows in groups]
+        added = [self._deviation(rows, False).expand(len(rows), *shape) for rows in groups]
         return torch.cat([features, torch.cat(added)], 1)
 
     def _deviation(self, rows: Tensor, over_ranks: bool) -> Tensor:

@@ -31,6 +31,21 @@ class _Filter(nn.Module):
         return f"taps={list(self.taps)}"
 
 
+class Blur(_Filter):
+    """[N, C, H, W] -> [N, C, H + 2 padding - t + 1, ...] for t taps: the filter alone, with zeros around x.
+
+    Before a convolution of stride 2, or after a transposed one, it is cheaper than resampling at the higher resolution.
+    """
+
+    def __init__(self, taps: Sequence[float] = (1, 3, 3, 1), padding: int = 1) -> None:
+        super().__init__(taps)
+        self.padding = padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = self.kernel.to(x.dtype).expand(x.shape[1], -1, -1, -1)
+        return conv2d(x, kernel, padding=self.padding, groups=x.shape[1])
+
+
 class Downsample(_Filter):
     """[N, C, H, W] -> [N, C, H / 2, W / 2], for even H and W.  Raises ValueError for fewer than two taps, or sum 0."""
 
