@@ -48,6 +48,12 @@ def test_a_bounded_hidden_layer_is_no_bound() -> None:
     check_networks_fit(game(OBJECTIVES["f_gan_kl"], nets=(networks()[0], critic)), (2,), None)
 
 
+def test_a_generator_with_the_network_of_the_discriminator_is_refused_with_the_setting() -> None:
+    wrapped = SpectralNorm(networks()[1])
+    with pytest.raises(Mistake, match=r"network\.network='\$\{architecture\.generator\}'"):
+        check_networks_fit(game(OBJECTIVES["hinge"], nets=(wrapped, networks()[1])), (2,), None)
+
+
 # objectives of differences of logits, and those whose logit for equal reals and fakes is above 0
 SIGNLESS = {name for name in OBJECTIVES if name.startswith(("relativistic", "wasserstein"))}
 POSITIVE = {"least_squares", "f_gan_kl"}

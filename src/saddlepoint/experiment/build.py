@@ -265,6 +265,12 @@ def objective_warnings(game: Game) -> list[str]:
     return lines
 
 
+def _wraps_network_of_judge(game: Game) -> bool:
+    """Whether G is a layer around a network of the class of D, the default of spectral_norm and weight_clip."""
+    wrapped = getattr(generator_player(game).network, "network", None)
+    return can_judge_samples(game) and type(wrapped) in map(type, judge_player(game).network.modules())
+
+
 def check_networks_fit(game: Game, shape: tuple[int, ...], classes: int | None) -> None:
     """Raise Mistake if a forward pass of G and D on two samples, or an objective on their logits, fails."""
     stream = Stream(game.seed, "fits", device=game.device)
@@ -276,6 +282,11 @@ def check_networks_fit(game: Game, shape: tuple[int, ...], classes: int | None) 
         if isinstance(error, TypeError):
             advice = "a network is called network(latent, condition), the condition a mapping of named tensors"
             error_note = f"{error_note}; {advice}"
+        if _wraps_network_of_judge(game):
+            advice = (
+                "the layer around it has the network of D: set "
+                "game.players.generator.network.network='${architecture.generator}'"
+            )
         raise Mistake(
             f"the generator does not take the prior's latents ({game.prior.total_dim} numbers): {first_line(error)}. "
             f"{advice}"
