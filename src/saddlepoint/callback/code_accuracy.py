@@ -7,8 +7,7 @@ frequent class of each code (`evaluation.code_map`).
 
     bound = log K - E[-log Q(c | G(z, c))]        in nats, at most log K: that of `regularizer.mutual_information`
 
-Chen et al. 2016 (arXiv:1606.03657), eq. 5 and section 7.2. A large bound only means that the K codes can be
-distinguished.
+Chen et al. 2016 (arXiv:1606.03657), eq. 5 and section 7.2. A large bound only means that the codes are distinct.
 """
 
 import math
