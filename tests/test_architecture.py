@@ -102,6 +102,7 @@ BASE_MODULES = {
         "mapping_network",
         "maxout",
         "modulated_convolution",
+        "projected_batch_norm",
         "readout",
         "resample",
         "residual_block",

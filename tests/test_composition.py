@@ -410,9 +410,16 @@ WIDTH, WIDTHS = (
     [f"architecture.{player}.{key}" for player in ("discriminator", "generator")]
     for key in ("width=8", "widths=[8,8,8,8]")
 )
+SPECTRAL = [  # in both networks
+    "+layer@game.players.discriminator.network=spectral_norm",
+    "+layer@game.players.generator.network=spectral_norm",
+    "game.players.generator.network.network=${architecture.generator}",
+]
 LARGE = {  # architectures for 32 x 32, at a small width
     "sngan": [*WIDTH, "+layer@game.players.discriminator.network=spectral_norm"],
     "wgan_gp_resnet": WIDTH,
+    "sagan": [*WIDTH, "game=projection", *SPECTRAL],
+    "biggan": [*WIDTH, "game=conditional", "+layer@architecture.discriminator.readout=projection", *SPECTRAL],
     "r3gan": [*WIDTHS, "architecture.discriminator.blocks=1", "architecture.generator.blocks=1"],
 }
 # those of a slope of D per sample, and of the weights
@@ -425,7 +432,7 @@ def test_every_large_network_plays_a_round_under_every_objective_with_the_penalt
 ) -> None:
     """All penalties at once: each is a term of its own, so a round evaluates every one on these networks."""
     config = check(
-        compose([f"architecture={architecture}", "data=cifar10_jpeg", "prior.z.dim=3", *LARGE[architecture]])
+        compose([f"architecture={architecture}", "data=cifar10_jpeg", "prior.z.dim=4", *LARGE[architecture]])
     )
     torch.manual_seed(0)
     networks = {
@@ -439,8 +446,8 @@ def test_every_large_network_plays_a_round_under_every_objective_with_the_penalt
             loss = import_target("objective", f"saddlepoint.objective.{objective}.{name}")
             terms = components("hinge")[name][1]
             allowed = {key: copy.deepcopy(term) for key, term in terms.items() if key in ALLOWED}
-            players[name] = Player(copy.deepcopy(network), partial(torch.optim.SGD, lr=1e-6), loss, allowed)
-        game = Game(players, Prior(z=Normal(3)))
+            players[name] = Player(copy.deepcopy(network), partial(torch.optim.Adam, lr=1e-4), loss, allowed)
+        game = Game(players, Prior(z=Normal(4)), **conditional)
         if objective == "hinge":
             assert dry_run(game, batch) == [], "no penalty is refused"
         check_one_round(game, batch, f"{architecture}, {objective}")
@@ -453,6 +460,7 @@ CONDITIONAL = {  # architectures with conditional forms, at a small size
     "mlp": ["data=digits", "architecture.discriminator.widths=[8]", "architecture.generator.widths=[8]"],
     "conv28": ["data=mnist"],
     "dcgan": ["data=cifar10_jpeg", "architecture.discriminator.width=4", "architecture.generator.width=4"],
+    "sagan": ["data=cifar10_jpeg", "architecture.discriminator.width=8", "architecture.generator.width=8"],
 }
 CONDITIONS = {
     "concatenation": ["game=cgan"],

@@ -27,6 +27,13 @@ def test_self_attention_is_the_softmax_of_query_times_key_over_values(pool: bool
     assert torch.allclose(layer(x), x + 0.7 * layer.output(attended), atol=1e-5)
 
 
+def test_self_attention_has_second_derivatives_which_penalties_on_slopes_need() -> None:
+    torch.manual_seed(0)
+    layer = SelfAttention(8).double()
+    layer.gamma.data.fill_(0.7)
+    assert torch.autograd.gradgradcheck(layer, torch.randn(1, 8, 2, 2, dtype=torch.float64, requires_grad=True))
+
+
 def test_self_attention_refuses_few_features_and_vectors() -> None:
     with pytest.raises(ValueError, match="too few"):
         SelfAttention(4)

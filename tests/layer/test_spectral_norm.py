@@ -1,11 +1,16 @@
 """Spectral normalisation against the singular value decomposition, on any network."""
 
+from functools import partial
+
+import play
 import pytest
 import torch
 from torch import nn
 
 from saddlepoint.architecture import conv28, mlp
+from saddlepoint.game.average import Average
 from saddlepoint.layer.spectral_norm import LINEAR, SpectralNorm
+from saddlepoint.objective import hinge
 
 
 def converged(network: nn.Module, x: torch.Tensor, passes: int = 300) -> nn.Module:
@@ -61,3 +66,18 @@ def test_a_submodule_that_is_skipped_keeps_its_weight_and_an_unknown_one_is_name
         SpectralNorm(nn.Identity())
     with pytest.raises(ValueError, match="iterations"):
         SpectralNorm(mlp.Discriminator([2]), iterations=0)
+
+
+def test_the_average_of_a_network_is_normalised_by_the_singular_values_of_its_own_weights() -> None:
+    """Averaged singular vectors have norms below 1: without iterations on the average, its norms would be above 1."""
+    torch.manual_seed(0)
+    generator, discriminator = play.networks(width=32, z=32)
+    nn.init.orthogonal_(generator.network[0].weight)  # all singular values are close, so that the vectors move
+    nets = SpectralNorm(generator), discriminator
+    average = partial(Average, half_life=200, warm_up=None)
+    adam = partial(torch.optim.Adam, lr=0.01)
+    game = play.game(hinge, nets=nets, g={"average": average}, z=32, optimizer=adam)
+    play.fit(game, play.batches(60))
+    network = game.players["generator"].average.network.network.network
+    for layer in (network[0], network[3]):
+        assert torch.linalg.svdvals(layer.weight)[0].item() == pytest.approx(1, rel=0.02)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from saddlepoint.layer.conditional_sequential import ConditionalSequential, hidden_layer
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
-Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
+Layer = TypeVar("Layer", bound=nn.Conv2d | nn.Linear)
 
 
 class ResidualBlock(nn.Module):

@@ -6,7 +6,7 @@ and keys and values are max-pooled by 2 as in the authors' code.
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d, scaled_dot_product_attention
+from torch.nn.functional import max_pool2d
 
 
 class SelfAttention(nn.Module):
@@ -35,5 +35,6 @@ class SelfAttention(nn.Module):
         if self.pool and x.shape[2] % 2 == x.shape[3] % 2 == 0:
             key, value = max_pool2d(key, 2), max_pool2d(value, 2)
         q, k, v = (part.flatten(2).transpose(1, 2) for part in (query, key, value))  # [N, pixels, channels]
-        attended = scaled_dot_product_attention(q, k, v, scale=1.0).transpose(1, 2)  # unscaled, eq. 1
+        # not scaled_dot_product_attention: its fused kernels have no second derivative, which penalties on slopes need
+        attended = ((q @ k.transpose(1, 2)).softmax(2) @ v).transpose(1, 2)
         return x + self.gamma * self.output(attended.reshape(*value.shape[:2], *x.shape[2:]))

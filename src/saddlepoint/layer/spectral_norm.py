@@ -7,11 +7,14 @@ training mode, convolutions as matrices [out, in * height * width].
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrize import is_parametrized
 
 from saddlepoint.error import did_you_mean
-from saddlepoint.turn import UNCONDITIONAL, Condition
+from saddlepoint.mode import in_mode
+from saddlepoint.turn import UNCONDITIONAL, Condition, Turn
 
 LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -22,6 +25,8 @@ class SpectralNorm(nn.Module):
     iterations  power iterations per forward pass in training mode
     eps         lower bound of the norms in the iteration
     skip        names of submodules that are left as they are, "readout" for one
+    A moving average of the network averages singular vectors too, which then have norms below 1 and give too small a
+    sigma. So an average iterates after every turn, on its own weights.
     Raises ValueError if iterations < 1, if a name in skip is not a submodule, or if nothing is left to normalise.
     """
 
@@ -47,3 +52,12 @@ class SpectralNorm(nn.Module):
     def forward(self, x: Any, condition: Condition = UNCONDITIONAL) -> Any:
         """The output of `network`."""
         return self.network(x, condition)
+
+    @torch.no_grad()
+    def after_turn(self, player: str, turn: Turn) -> None:
+        """One forward pass's iterations on the weights of an average, which is always in evaluation mode."""
+        if not self.training:
+            maps = [module for module in self.modules() if is_parametrized(module, "weight")]
+            with in_mode(*maps, training=True):
+                for module in maps:
+                    _ = module.weight
