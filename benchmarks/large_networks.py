@@ -46,6 +46,8 @@ CHUNKS = [f"game.players.{player}.accumulate=8" for player in ("discriminator", 
 EXPERIMENTS: dict[str, tuple[list[str], list[str]]] = {  # name: overrides on a GPU, overrides of --smoke
     "cifar10_sngan": ([], of_both("width=4")),
     "cifar10_wgan_gp": ([], of_both("width=4")),
+    "cifar10_sagan": ([], of_both("width=8")),
+    "cifar10_biggan": ([], of_both("width=8")),
     "cifar10_r3gan": (CHUNKS, of_both("widths=[8,8,8,8]")),
 }
 SMOKE = ["batch=4", "evaluation.n=20"]

@@ -439,7 +439,9 @@ def test_every_large_network_plays_a_round_under_every_objective_with_the_penalt
         name: instantiate(player.network, f"game.players.{name}.network")
         for name, player in config.game.players.items()
     }
-    batch = Batch(torch.rand(3, 3, 32, 32) * 2 - 1)
+    by_class = {"sides": BY_CLASS, "conditions": "labels", "classes": {"y": 10}}
+    conditional = by_class if config.game.conditions == "labels" else {}
+    batch = Batch(torch.rand(3, 3, 32, 32) * 2 - 1, torch.arange(3) if conditional else None)
     for objective in catalogue.option_names("objective"):
         players = {}
         for name, network in networks.items():
