@@ -35,6 +35,7 @@ SHARED_FILES = {
     **{
         name: {"cli", room}
         for name, room in {
+            "apply": "experiment",
             "evaluate": "experiment", "export": "export", "memorisation": "experiment", "multirun": "multirun",
             "replay": "experiment", "reproduce": "reproduction", "sample": "experiment", "sweep": "sweep",
             "train": "experiment",

@@ -142,9 +142,15 @@ FLAGGED = [(command, key) for command, kinds in KEY_TYPES.items() for key, kind 
 
 @pytest.mark.parametrize(("command", "key"), FLAGGED, ids=str)
 def test_every_boolean_accepts_yes_no_on_and_off(command: str, key: str) -> None:
-    needed = {"sample": ["run=a"], "export": ["run=a"], "import": ["from=a", "name=b"]}.get(command, [])
+    needed = {"sample": ["run=a"], "export": ["run=a"], "import": ["from=a", "name=b"]}
+    needed["apply"] = ["run=a", "source=b", "to=c"]
     for override, value in FLAGS.items():
-        assert OmegaConf.select(compose([*needed, f"{key}={override.capitalize()}"], command=command), key) is value
+        assert (
+            OmegaConf.select(
+                compose([*needed.get(command, []), f"{key}={override.capitalize()}"], command=command), key
+            )
+            is value
+        )
 
 
 def test_an_integer_zero_is_a_valid_number() -> None:
@@ -209,6 +215,7 @@ def test_all_included_yaml_has_valid_types(group: str) -> None:
         one = f"{group}=[{name}]" if isinstance(catalogue.default_options()[group], list) else f"{group}={name}"
         words = {
             "image_folder": ["data.shape=[3,8,8]", "data.classes=null"],
+            "paired_images": ["data.shape=[3,8,8]", "data.classes=null"],
             "audio_folder": ["data.shape=[1,64]", "data.rate=8000", "data.bits=16"],
             "text_lines": ["data.shape=[8,3]", "data.vocabulary=['',a,b]"],
             "linear_gaussian": ["game=vae", "regularizer=[kl,reconstruction]"],

@@ -119,7 +119,7 @@ def test_images_without_a_partner_are_named(folders):
 
 def test_two_files_of_one_name_are_refused(folders):
     save(folders["source"] / "3.png", noise(0, 4, 4))
-    with pytest.raises(Mistake, match=r"3\.(bmp|png) and 3\.(bmp|png) have one name"):
+    with pytest.raises(Mistake, match=r"3\.(bmp|png) and 3\.(bmp|png) have one name apart"):
         PairedImages(**folders, size=16, workers=0).splits()
 
 

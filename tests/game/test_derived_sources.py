@@ -2,45 +2,16 @@
 
 import pytest
 import torch
-from torch import nn
 
 from saddlepoint.config.compose import compose
 from saddlepoint.config.instantiate import instantiate
-from saddlepoint.data.data import Data, Split
 from saddlepoint.layer.downscale import Downscale
 from saddlepoint.layer.grey import Grey
 
-OWN = ["data._target_=test_derived_sources.Colours", "data.shape=[3,8,8]", "data.classes=null", "data.extractor=null",
-       "allow_target=[test_derived_sources]", "architecture.generator._target_=test_derived_sources.Enlarge",
+OWN = ["data._target_=derived.Colours", "data.shape=[3,8,8]", "data.classes=null", "data.extractor=null",
+       "allow_target=[derived]", "architecture.generator._target_=derived.Enlarge",
        "logger=none"]  # fmt: skip
 GAMES = {"colourisation": Grey(), "super_resolution": Downscale(4)}
-
-
-class Colours(Data):
-    """Random colour images, 8 x 8."""
-
-    name = "colours"
-
-    def __init__(self, shape, classes, extractor, batch=8, seed=0, **rest):
-        super().__init__(shape, classes, extractor, batch, seed)
-
-    def splits(self):
-        draw = torch.Generator().manual_seed(0)
-        return {
-            name: Split(name, torch.randint(256, (20, 3, 8, 8), generator=draw, dtype=torch.uint8))
-            for name in ("train", "validation", "test")
-        }
-
-
-class Enlarge(nn.Module):
-    """A source of any channels and size -> [N, 3, 8, 8]: its mean over channels, each pixel repeated, times a gain."""
-
-    def __init__(self, latent, shape, widths=(8,), norm=None, condition=None, bounded=None):
-        super().__init__()
-        self.gain, self.side = nn.Parameter(torch.ones(3, 1, 1)), shape[1]
-
-    def forward(self, x, condition):
-        return self.gain * nn.functional.interpolate(x.mean(1, keepdim=True), (self.side, self.side))
 
 
 def game_of(name):

@@ -13,6 +13,7 @@ from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import class_condition_name
 from saddlepoint.game.sampling import draw_condition, draw_dropout_seed, prepare_sampling_networks, sampling_contract
 from saddlepoint.stream import Stream
+from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
 class Evaluation(Periodic):
@@ -113,8 +114,8 @@ class Sampler:
         self.stream = Stream(game.seed, stream, device=game.device)
         self.label = class_condition_name(game)
 
-    def __call__(self, n: int) -> tuple[Tensor, Tensor | None]:
-        condition = draw_condition(self.game, n, self.stream)
+    def __call__(self, n: int, given: Condition = UNCONDITIONAL) -> tuple[Tensor, Tensor | None]:
+        condition = draw_condition(self.game, n, self.stream, given)
         x = self.game.sample(n, condition, self.stream, self.average, self.batch_norm)
         return x, None if self.label is None else condition[self.label]
 

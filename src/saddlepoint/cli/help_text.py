@@ -28,6 +28,10 @@ saddlepoint sample run=outputs/<name>/seed0 n=10_000 to=samples.npz
 saddlepoint sample run=outputs/<name>/seed0 interpolate=8          rows from one latent to another
 saddlepoint sample run=outputs/<name>/seed0 traverse=category      a row per latent, a column per value of a code
 saddlepoint sample run=outputs/<name>/seed0 truncation=0.5 standing_statistics=16   as BigGAN""",
+    "apply": """\
+saddlepoint apply run=outputs/<name>/seed0 source=photo.png to=filled             transparent pixels are filled in
+saddlepoint apply run=outputs/<name>/seed0 source=photos/ mask=masks/ to=filled   white pixels of the masks
+saddlepoint apply run=outputs/<name>/seed0 source=small.zip truth=large/ to=enlarged""",
     "memorisation": """\
 saddlepoint memorisation run=outputs/<name>/seed0
 saddlepoint memorisation samples=folder/ data=digits       stored samples, and their training data""",

@@ -19,7 +19,8 @@ TRAINING = {
     "images": "at=<images> selects a snapshot of the run",
     "optimizer objective regularizer": "saddlepoint train uses it; the run is trained already",
 }
-EVALUATION = {"metric protocol evaluation": "saddlepoint evaluate uses it"}
+READER = "saddlepoint evaluate uses it"
+EVALUATION = {"metric protocol evaluation": READER}
 SELECTION = {"evaluation.selection": "saddlepoint train uses it to select the best checkpoint"}
 MEASURING = {
     "evaluation.n": "memorisation takes n=...",
@@ -34,6 +35,7 @@ MADE = {
 NOWHERE = {"name outputs": "nothing is trained here"}
 UNREAD = {
     "sample": RUNNING | NAMED | TRAINING | EVALUATION,
+    "apply": RUNNING | NAMED | TRAINING | SELECTION | {"metric protocol evaluation.n evaluation.split": READER},
     "evaluate": RUNNING | NAMED | TRAINING | SELECTION,
     "memorisation": RUNNING | NAMED | TRAINING | MEASURING | SELECTION,
     "export": RUNNING | SELECTION,  # it refuses other changes of the training itself

@@ -177,6 +177,17 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
         "steps": nullable(integer_type_from(2)),
         "span": pydantic_type(tuple[float, float] | None),
     },
+    "apply": {
+        "run": NonEmptyText,
+        "source": NonEmptyText,
+        "to": NonEmptyText,
+        "mask": NameOrNull,
+        "truth": NameOrNull,
+        "fit": Literal["crop", "pad"],
+        "at": Checkpoint,
+        "average": Flag,
+        "sample_seed": nullable(Natural),
+    },
     "memorisation": {
         "run": NameOrNull,
         "samples": NameOrNull,

@@ -163,6 +163,8 @@ OF_COMMANDS: dict[str, dict[str, str]] = {
                "standing_stats standing_statistics_passes num_accumulations": "standing_statistics={}",
                "interp interpolation interpolate_steps": "interpolate=8", "slerp": "interpolate=8 kind=spherical",
                "lerp": "interpolate=8 kind=linear", "traversal": "traverse={}"},
+    "apply": {TO: "to={}", AT: "at={}", RUN: "run={}", "input images": "source={}",
+              "ema use_ema averaged evaluation.average": "average={}", "seed random_seed": "sample_seed={}"},
     "evaluate": {TO: "to={}", AT: "at={}", RUN: "run={}", f"{NUMBER} n": "evaluation.n={}",
                  "ema use_ema averaged average": "evaluation.average={}"},
     "memorisation": {TO: "to={}", AT: "at={}", RUN: "run={}", **SAMPLING},

@@ -213,7 +213,7 @@ def _assign_roles(
 
 
 def _match_layout(array_shape: tuple[int, ...], shape: tuple[int, ...], location: str) -> tuple[list[int], str]:
-    for layout, sample_shape in _possible_layouts(array_shape):
+    for layout, sample_shape in possible_layouts(array_shape):
         if sample_shape == list(shape):
             return sample_shape, layout
     raise Mistake(f"{location} is {list(array_shape)}, and the data are {list(shape)} (channels, height, width).")
@@ -221,7 +221,7 @@ def _match_layout(array_shape: tuple[int, ...], shape: tuple[int, ...], location
 
 def _find_layout(array_shape: tuple[int, ...], channels: int, location: str) -> tuple[list[int], str]:
     """Return [C, H, W] and the layout that give images with `channels` channels."""
-    layouts = _possible_layouts(array_shape)
+    layouts = possible_layouts(array_shape)
     for layout, sample_shape in layouts:
         if sample_shape[0] == channels:
             return sample_shape, layout
@@ -234,7 +234,7 @@ def _find_layout(array_shape: tuple[int, ...], channels: int, location: str) -> 
     )
 
 
-def _possible_layouts(array_shape: tuple[int, ...]) -> list[tuple[str, list[int]]]:
+def possible_layouts(array_shape: tuple[int, ...]) -> list[tuple[str, list[int]]]:
     """Return the possible layouts of an array of images, each with [C, H, W]."""
     if len(array_shape) == 3:
         return [("N, height, width", [1, *array_shape[1:]])]

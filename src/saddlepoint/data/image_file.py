@@ -36,6 +36,7 @@ class TargetFormat:
     fit        crop: the largest centred rectangle with the aspect ratio of `size`; pad: the whole image, centred, with
                black or transparent borders
     half       left or right: only this half of each image is used, before it is resized; None: the whole image
+    resample   the filter of resizing; BOX for masks, whose values are shares of masked pixels
     """
 
     channels: int
@@ -43,6 +44,7 @@ class TargetFormat:
     resize: bool = True
     fit: str = "crop"
     half: str | None = None
+    resample: Image.Resampling = Image.Resampling.LANCZOS
 
 
 def parse_size(size: Any) -> Size | None:
@@ -75,6 +77,12 @@ def read_size(files: Listing, name: str, half: str | None = None) -> Size:
     with _open_image(files, name) as image:
         _load_png(image)
         return _used_size(files, name, image, half)
+
+
+def is_grey(files: Listing, name: str) -> bool:
+    """Whether an image file has no colours."""
+    with _open_image(files, name) as image:
+        return image.mode in GREY
 
 
 def preview_changes(files: Listing, name: str, target: TargetFormat) -> list[str]:
@@ -165,11 +173,11 @@ def _resize(image: Image.Image, target: TargetFormat) -> Image.Image:
     if image.size == (new_width, new_height):
         return image
     if target.fit == "pad":
-        return ImageOps.pad(image, (new_width, new_height), Image.Resampling.LANCZOS, color=0)
+        return ImageOps.pad(image, (new_width, new_height), target.resample, color=0)
     height, width = _fitted_size((image.height, image.width), target)
     left, top = (image.width - width) // 2, (image.height - height) // 2
     cropped = image.crop((left, top, left + width, top + height))
-    return cropped.resize((new_width, new_height), Image.Resampling.LANCZOS)
+    return cropped.resize((new_width, new_height), target.resample)
 
 
 def _different_sizes_error(files: Listing, name: str, size: Size, first_size: Size) -> Mistake:
@@ -201,6 +209,11 @@ def _upright_size(image: Image.Image) -> Size:
     """Height and width of the upright image; Pillow reports those of a TIFF as upright."""
     is_turned = image.format != "TIFF" and _exif_orientation(image) >= 5
     return (image.width, image.height) if is_turned else (image.height, image.width)
+
+
+def format_size(size: Sequence[int]) -> str:
+    """Return (height, width) as text, width first."""
+    return f"{size[1]}x{size[0]}"
 
 
 def _used_size(files: Listing, name: str, image: Image.Image, half: str | None) -> Size:

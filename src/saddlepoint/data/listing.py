@@ -13,7 +13,7 @@ import os
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 
 from saddlepoint.error import Mistake
 
+MAX_NAMED = 3  # files that an error names
 MAX_BYTES = 64 * 2**20  # of one file, unpacked; larger than any image for training, smaller than a zip bomb
 
 
@@ -186,6 +187,22 @@ def resolve_folder(folder: str | Path | None, noun: str = IMAGE_FILES.noun) -> P
     if not folder:
         raise Mistake(f"data.folder is not set: set data.folder=<a folder or .zip of {noun}>.")
     return Path(folder).expanduser().absolute()
+
+
+def names_by_stem(files: Listing) -> dict[str, str]:
+    """Return name without suffix -> name.  Raises Mistake if two files have one name apart from the suffix."""
+    names: dict[str, str] = {}
+    for name in files.names:
+        stem = str(PurePosixPath(name).with_suffix(""))
+        if stem in names:
+            raise Mistake(f"{files.location(name)} and {names[stem]} have one name apart from the suffix. Rename one.")
+        names[stem] = name
+    return names
+
+
+def format_names(names: Sequence[str]) -> str:
+    """Return the first names as text."""
+    return ", ".join(map(printable_name, names[:MAX_NAMED])) + (", ..." if len(names) > MAX_NAMED else "")
 
 
 def encode_name(name: str) -> bytes:

@@ -7,8 +7,8 @@ alike.  The settings: docs/data.md.  All pairs are kept in memory.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from saddlepoint.data import image_file
@@ -17,12 +17,11 @@ from saddlepoint.data.augmentation import check_jitter
 from saddlepoint.data.data import Split
 from saddlepoint.data.facts import OTHER_HALF
 from saddlepoint.data.image_folder import FileSplit, ImageFolder, format_changes
-from saddlepoint.data.listing import Listing, has_array_suffix, list_files, resolve_folder
+from saddlepoint.data.listing import Listing, format_names, has_array_suffix, list_files, names_by_stem, resolve_folder
 from saddlepoint.error import Mistake
 from saddlepoint.modality.image import is_image
 
 SOURCE = "source"  # the extra column
-MAX_NAMED = 3  # pairs that an error names
 
 
 class PairedImages(ImageFolder):
@@ -103,7 +102,7 @@ class PairedImages(ImageFolder):
                 f"data.source_channels={source.shape[1]}."
             )
         if self.jitter and source.shape[2:] != array.x.shape[2:]:
-            sizes = f"{_format_size(tuple(source.shape[2:]))} and {_format_size(tuple(array.x.shape[2:]))}"
+            sizes = " and ".join(image_file.format_size(x.shape[2:]) for x in (source, array.x))
             raise Mistake(f"{path}: data.jitter={self.jitter} needs sources and targets of one size, not {sizes}.")
         return self.array_splits(array)
 
@@ -136,12 +135,12 @@ class PairedImages(ImageFolder):
         sources.labels = sources.classes = None
         if self.source is None:
             return sources
-        by_stem, source_by_stem = _names_by_stem(files), _names_by_stem(sources)
+        by_stem, source_by_stem = names_by_stem(files), names_by_stem(sources)
         lonely = [(files, [name for stem, name in by_stem.items() if stem not in source_by_stem], "source")]
         lonely.append((sources, [name for stem, name in source_by_stem.items() if stem not in by_stem], "target"))
         problems = [
             f"{len(names):,} of {len(listing.names):,} images of {listing.folder} have no {missing} of the same name: "
-            f"{_format_names(names)}"
+            f"{format_names(names)}"
             for listing, names, missing in lonely
             if names
         ]
@@ -158,42 +157,23 @@ class PairedImages(ImageFolder):
         for name, source in zip(files.names, sources.names, strict=True):
             size, source_size = image_file.read_size(files, name), image_file.read_size(sources, source)
             if not _is_same_shape(size, source_size) or (self.size is None and size != source_size):
-                different.append(f"{name} ({_format_size(source_size)} to {_format_size(size)})")
+                different.append(f"{name} ({image_file.format_size(source_size)} to {image_file.format_size(size)})")
         if different:
             raise Mistake(
                 f"{len(different):,} of {len(files.names):,} pairs have a source of another size: "
-                f"{_format_names(different)}.\nBoth images of a pair need one size, or with data.size one aspect ratio."
+                f"{format_names(different)}.\nBoth images of a pair need one size, or with data.size one aspect ratio."
             )
 
     def _check_memory(self, n: int, size: image_file.Size) -> None:
         needed = n * (self.channels + self.source_channels) * size[0] * size[1]
         if needed > self.memory:
             raise Mistake(
-                f"{n:,} pairs of {_format_size(size)} take {needed / 2**30:.1f} GiB, more than data.memory="
+                f"{n:,} pairs of {image_file.format_size(size)} take {needed / 2**30:.1f} GiB, more than data.memory="
                 f"{self.memory}. Pairs are kept in memory: lower data.size, or set data.memory={needed}."
             )
-
-
-def _names_by_stem(files: Listing) -> dict[str, str]:
-    """Return name without suffix -> name.  Raises Mistake if two files have one name apart from the suffix."""
-    names: dict[str, str] = {}
-    for name in files.names:
-        stem = str(PurePosixPath(name).with_suffix(""))
-        if stem in names:
-            raise Mistake(f"{files.location(name)} and {names[stem]} have one name, so their partner is not defined.")
-        names[stem] = name
-    return names
 
 
 def _is_same_shape(one: image_file.Size, other: image_file.Size) -> bool:
     """Whether two sizes (height, width) have one aspect ratio, up to a pixel of the smaller one."""
     small, large = sorted((one, other))
     return abs(small[0] * large[1] - small[1] * large[0]) <= max(large)
-
-
-def _format_size(size: Sequence[int]) -> str:
-    return f"{size[1]}x{size[0]}"
-
-
-def _format_names(names: Sequence[str]) -> str:
-    return ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")

@@ -1,0 +1,200 @@
+"""Applying a run's generator to a user's images: repair, translation, super-resolution, colourisation.
+
+Samples are drawn as in the run's evaluation: averaged networks in evaluation mode, the same random stream, batches of
+`evaluation.batch`.  On the sources of the evaluation's split, in their order, they are therefore equal bit for bit.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from saddlepoint.callback.evaluation import Sampler
+from saddlepoint.config.tree import CheckedConfig
+from saddlepoint.data import image_file, named_images
+from saddlepoint.data.named_images import NamedImages
+from saddlepoint.error import Mistake
+from saddlepoint.experiment.build import build_game, modality_from_config
+from saddlepoint.experiment.devices import resolve_device
+from saddlepoint.experiment.restore import restore_checkpoint_or_snapshot
+from saddlepoint.game.game import Game
+from saddlepoint.game.lineage import condition_columns, condition_draws, upstream_sides
+from saddlepoint.game.sampling import sampling_contract
+from saddlepoint.game.side import dependencies
+from saddlepoint.modality import Image
+from saddlepoint.modality.modality import png_bytes
+from saddlepoint.run import destination
+from saddlepoint.run.folder import Run, load_json, unwritable_error, write_file
+from saddlepoint.run.storage import atomic
+from saddlepoint.run.storage.cache import Log
+from saddlepoint.stream import Stream
+
+SOURCE, MASK = "source", "mask"
+MAX_SHOWN, GROUPS = 32, 4  # sources on the sheet, and how many beside each other
+
+
+class ApplyRequest(NamedTuple):
+    """The images of a command line."""
+
+    source: str  # an image, a folder, a zip, an npz
+    mask: str | None = None
+    truth: str | None = None
+    fit: str = "crop"  # of images of another aspect ratio: crop, pad
+
+
+def apply(
+    run: Run,
+    config: CheckedConfig,
+    request: ApplyRequest,
+    to: str,
+    at: str | int,
+    seed: int | None,
+    average: bool,
+    log: Log,
+) -> None:
+    """Write the samples of the generator for each source to the folder `to`, and a sheet of them to `to`.png.
+
+    seed  of noise (latents, dropout); None: that of the run's evaluation
+    Raises Mistake if the game takes no image, or if the images do not fit; nothing is written then.
+    """
+    folder, sheet = _check_destination(to)
+    if request.fit not in image_file.FIT_MODES:
+        raise Mistake(f"fit={request.fit}: choose one of {', '.join(image_file.FIT_MODES)}.")
+    modality, shape = modality_from_config(config), tuple(config.data.shape)
+    if not isinstance(modality, Image):
+        raise Mistake(f"{run.folder} makes {modality.plural}; apply is for images.")
+    modality.check_suffix("/", shape)
+    game = build_game(config)
+    columns = (load_json(run.folder / "provenance.json").get("data") or {}).get("columns") or {}
+    entry, source_shape = _source_entry(game, request.source, {**columns, "x": shape})
+    sources = named_images.load_images(request.source, source_shape, modality, request.fit, SOURCE)
+    for note in sources.notes:
+        log(note)
+    condition = {entry: modality.to_float(sources.x)}
+    if (mask := _load_mask(game, request, sources)) is not None:
+        condition[MASK] = mask
+    truth = request.truth and named_images.load_truths(request.truth, sources, shape, modality, request.fit)
+    restore_checkpoint_or_snapshot(game, run, at, log)
+    game.to(resolve_device(config))
+    batch_norm, batch = config.evaluation.get("batch_norm", "running"), config.evaluation.batch
+    sampler = Sampler(game, average, batch_norm)
+    if seed is not None:
+        sampler.stream = Stream(seed, "apply", device=game.device)
+    made = modality.to_stored(torch.cat(list(_sample_batches(sampler, condition, batch))))
+    _write(made, sources.names, folder, modality)
+    shown = [_shown_input(game, entry, condition), made, *([] if truth is None else [truth])]
+    write_file(sheet, _draw_sheet(shown, modality))
+    fields = sampling_contract(game, average, batch_norm, batch)
+    dropout = "on" if fields["dropout"] else "off"
+    mode = f"{fields['weights']} weights, batch norm {fields['batch_norm']}, dropout {dropout}"
+    log(f"{len(made):,} images of {run.folder} after {game.images:,} images; {mode}")
+    log(f"{folder}; before and after: {sheet}")
+
+
+def _check_destination(to: str) -> tuple[Path, Path]:
+    """Return the folder of the images and the file of the sheet.  Raises Mistake unless both are new and writable."""
+    folder = destination.check_output_folder(to)
+    if folder.exists() and any(folder.iterdir()):
+        raise Mistake(f"to={to} is not empty; name another folder, so that images of two runs are not mixed.")
+    sheet = folder.absolute().with_name(f"{folder.absolute().name}.png")
+    if sheet.exists():
+        raise Mistake(f"{sheet}, where the sheet of to={to} would be written, exists; name another folder.")
+    return folder, destination.check_output_file(sheet, (".png",), "a .png", makes_folders=True)
+
+
+def _source_entry(game: Game, source: str, shapes: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
+    """Return the column that the user's images replace, and its shape.
+
+    It is `source`, or the column that samples are made from.  If a maker makes the side `source` from x, images that
+    have the maker's size and channels already take the place of the side, which becomes a column of the game.
+    """
+    columns = [column for column in condition_columns(game).values() if column not in game.conditions.classes]
+    if not columns:
+        raise Mistake("samples of this run are not made from images (there is no source), so apply has nothing to do.")
+    entry = SOURCE if SOURCE in columns else columns[0]
+    if len(columns) > 1 and entry != SOURCE:
+        raise Mistake(f"samples of this run are made from the columns {', '.join(columns)}; apply takes one, {SOURCE}.")
+    if entry not in shapes:
+        raise Mistake(f"the record of this run has no shape of {entry}; it has {', '.join(shapes)}.")
+    side = upstream_sides(game).get(SOURCE)
+    if side is None or side.of != entry:
+        return entry, tuple(shapes[entry])
+    derived = tuple(_make_source(game, torch.zeros(1, *shapes[entry])).shape[1:])
+    if not _has_shape(source, derived, tuple(shapes[entry])):
+        return entry, tuple(shapes[entry])
+    game.sides = {name: other for name, other in game.sides.items() if name != SOURCE}
+    game.dependencies = dependencies(game.sides)
+    return SOURCE, derived
+
+
+def _has_shape(path: str, derived: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+    """Whether the first image at `path` has the size of a derived source, or is grey if only the channels differ."""
+    if named_images.has_array_suffix(path):
+        return derived in named_images.array_shapes(path)
+    files = named_images.list_images(path, SOURCE)
+    if derived[1:] != whole[1:]:
+        return image_file.read_size(files, files.names[0]) == derived[1:]
+    return image_file.is_grey(files, files.names[0]) and derived[0] <= 2
+
+
+def _make_source(game: Game, x: Tensor) -> Tensor:
+    """Return the side `source` of images x, in float form."""
+    for name in game.sides[SOURCE].by:
+        x = game.makers[name](x, {})
+    return x
+
+
+def _load_mask(game: Game, request: ApplyRequest, sources: NamedImages) -> Tensor | None:
+    """Return the masks of the sources, None if samples have none.  Raises Mistake for missing and unused masks."""
+    space = tuple(sources.x.shape[2:])
+    if MASK not in condition_draws(game):
+        if request.mask is not None:
+            raise Mistake(f"mask={request.mask}: samples of this run have no mask (game=inpainting has).")
+        return None
+    if request.mask is None:
+        return named_images.masks_from_transparency(sources, (space[0], space[1]), request.fit)
+    return named_images.load_masks(request.mask, sources, (space[0], space[1]), request.fit)
+
+
+def _sample_batches(sampler: Sampler, condition: Mapping[str, Tensor], batch: int) -> Any:
+    """Yield the samples of the next rows of the condition, on the CPU."""
+    n = len(next(iter(condition.values())))
+    for start in range(0, n, batch):
+        rows = {name: entry[start : start + batch].to(sampler.game.device) for name, entry in condition.items()}
+        yield sampler(min(batch, n - start), rows)[0].cpu()
+
+
+def _shown_input(game: Game, entry: str, condition: Mapping[str, Tensor]) -> Tensor:
+    """Return what the generator was given, uint8: the source of a maker, or the image with its region hidden."""
+    x = condition[entry]
+    if SOURCE in upstream_sides(game):
+        x = _make_source(game, x.to(game.device)).cpu()
+    return Image().to_stored(torch.where(condition[MASK] > 0, 0.0, x) if MASK in condition else x)
+
+
+def _draw_sheet(columns: list[Tensor], modality: Image) -> bytes:
+    """Return a PNG with input, output and truth of the first sources beside each other."""
+    shape = columns[1].shape[1:]
+    alike = []
+    for x in columns:
+        values = modality.to_float(x[:MAX_SHOWN])
+        colours = values if values.shape[1] == shape[0] else values[:, :1].expand(-1, shape[0], -1, -1)
+        alike.append(interpolate(colours, shape[1:]))  # nearest
+    rows = torch.stack(alike, 1).flatten(0, 1)
+    return png_bytes(modality.picture(Image().to_stored(rows), len(columns) * min(GROUPS, len(alike[0]))))
+
+
+def _write(x: Tensor, names: list[str], folder: Path, modality: Image) -> None:
+    """Write one PNG per image, all or none."""
+    try:
+        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+        with atomic.atomic_folder(folder.absolute()) as temporary:
+            for name, (_, content) in zip(names, modality.folder_contents(x), strict=True):
+                path = temporary / f"{name}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+    except OSError as error:
+        raise unwritable_error(folder, error, key="to") from None
