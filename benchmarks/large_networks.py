@@ -125,7 +125,7 @@ def measure(name: str, seconds: float, overrides: list[str]) -> bool:
     second, run = train_until(start + seconds, [*overrides, f"callback.evaluation.images_between={period}"])
     scores = [(row["images"], key, value) for row in run.rows() for key, value in row.items() if key.startswith("fid")]
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    print(f"{name}: {first.images_per_second:,.1f} images/s, peak {run.summary['peak_memory_mib']:,.0f} MiB, {device}")
+    print(f"{name}: {first.images_per_second:,.2f} images/s, peak {run.summary['peak_memory_mib']:,.0f} MiB, {device}")
     for images, key, value in scores:
         print(f"    {key} at {images:,} images: {value:.2f}")
     same = first.end_state == second.start_state
@@ -153,6 +153,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("overrides", nargs="*", help="of saddlepoint train")
     given = parser.parse_args(arguments)
     names = given.experiments.split(",")
+    if unknown := [name for name in names if name not in EXPERIMENTS]:
+        parser.error(f"no experiment {unknown[0]} here. There are: {', '.join(EXPERIMENTS)}")
     seconds = 0.0 if given.smoke else 60 * given.minutes / len(names)
     failed = []
     with tempfile.TemporaryDirectory() as folder:

@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from saddlepoint.architecture import r3gan
+from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
 from saddlepoint.config.instantiate import instantiate
+from saddlepoint.schedule.schedule import value_at
 
 LAST = "residual.4"  # the last convolution of a block
 
@@ -115,3 +117,30 @@ def test_an_unsupported_shape_is_refused_with_the_supported_one(shape: list[int]
     for make in (r3gan.Discriminator, partial(r3gan.Generator, 8)):
         with pytest.raises(ValueError, match="makes 32 x 32 images"):
             make(shape=shape)
+
+
+def test_the_experiment_anneals_its_settings_over_20_million_images_as_in_the_paper() -> None:
+    widths = [f"architecture.{player}.widths=[8,8,8,8]" for player in ("discriminator", "generator")]
+    game = instantiate(check(compose(["experiment=cifar10_r3gan", *widths])).game, "game")
+    d, g = game.player("discriminator"), game.player("generator")
+    augment = game.makers["augment"]
+    half_way = [(a + b) / 2 for a, b in [(2e-4, 5e-5), (0.9, 0.99), (0.05, 0.005), (0, 5e6), (0, 0.55)]]
+    for images, expected in [
+        (0, [2e-4, 0.9, 0.05, 0, 0]),
+        (10_000_000, half_way),
+        (20_000_000, [5e-5, 0.99, 0.005, 5e6, 0.55]),
+        (250_000_000, [5e-5, 0.99, 0.005, 5e6, 0.55]),
+    ]:
+        augment.at_images(images)
+        for player in (d, g):
+            optimizer = player.build_optimizer()
+            player.apply_schedules(optimizer, images)
+            (group,) = optimizer.param_groups
+            assert group["betas"][0] == 0
+            assert [group["lr"], group["betas"][1]] == pytest.approx(expected[:2])
+        for term in d.terms.values():
+            assert value_at(term.weight, images) == pytest.approx(expected[2])
+        assert value_at(g.average.half_life, images) == pytest.approx(expected[3])
+        assert augment.p.item() == pytest.approx(expected[4])
+    assert list(d.terms) == ["r1", "r2"]
+    assert g.average.warm_up is None
