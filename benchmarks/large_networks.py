@@ -49,6 +49,7 @@ EXPERIMENTS: dict[str, tuple[list[str], list[str]]] = {  # name: overrides on a 
     "cifar10_sagan": ([], of_both("width=8")),
     "cifar10_biggan": ([], of_both("width=8")),
     "cifar10_r3gan": (CHUNKS, of_both("widths=[8,8,8,8]")),
+    "style_small": ([], of_both("width=4")),
 }
 SMOKE = ["batch=4", "evaluation.n=20"]
 WARM_UP, FEWEST = 5, 10  # rounds before the clock starts; rounds of each part
