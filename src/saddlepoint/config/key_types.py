@@ -88,6 +88,8 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
     "train": {
         "name": TextOrNull,
         "seed": Natural,
+        "start": NameOrNull,
+        "start_average": Flag,
         "images": Count,
         "batch": Count,
         "device": Literal["auto", "cpu", "cuda", "mps"],

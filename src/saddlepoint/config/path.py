@@ -13,10 +13,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from saddlepoint.error import Mistake
 
-ABSOLUTE_KEYS = ("data.folder", "data.root", "data.source", "evaluation.weights")  # files a run's config.yaml refers to
+ABSOLUTE_KEYS = (  # files that a run's config.yaml refers to
+    "data.folder", "data.root", "data.source", "evaluation.weights", "start",
+)  # fmt: skip
 RELATIVE_KEYS = (  # paths that a command reads or writes
     "outputs", "cache", "to", "run", "runs", "samples", "from", "description", "dump", "against", "reference", "a", "b",
-    "launcher.folder", "source", "mask", "truth", "start",
+    "launcher.folder", "source", "mask", "truth",
 )  # fmt: skip
 
 

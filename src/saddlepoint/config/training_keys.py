@@ -15,6 +15,10 @@ NON_TRAINING_KEYS = frozenset(
     ("name", "seed", "images", "outputs", "cache", "device", "devices", "nodes", "compile", "threads", "trainer")
 ) | {"logger", "callback", "metric", "evaluation", "protocol", "launcher", "many", "shared", "overwrite", "resume"}
 NON_TRAINING_KEYS |= {"choice", "experiment", "allow_target"}
+LATER_KEYS = {
+    "start": None,
+    "start_average": True,
+}  # added after the first runs, with the value of the behaviour before
 # keys of data that were added after the first runs, with the value that keeps the behaviour before them
 LATER_DATA_KEYS = {"fit": "crop", "flip": False, "bits": 8, "reserved": None}
 # the same for keys of the game, with the sides of the two-player game, which were fixed in the first edition
@@ -47,6 +51,7 @@ NON_TRAINING_DATA_KEYS = frozenset(("root", "memory", "workers", "extractor"))  
 def training_keys(config: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the part of a plain config that affects training; 1.0 is equal to 1 in it."""
     result = _canonical_value({key: value for key, value in config.items() if key not in NON_TRAINING_KEYS})
+    result = {k: v for k, v in result.items() if k not in LATER_KEYS or not is_same(v, LATER_KEYS[k])}
     if isinstance(data := result.get("data"), dict):
         result["data"] = {
             key: value

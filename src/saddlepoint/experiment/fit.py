@@ -35,7 +35,13 @@ from saddlepoint.experiment.devices import (
     rank_info,
     resolve_device,
 )
-from saddlepoint.experiment.restore import data_changes, load_checkpoint_weights, restore_checkpoint
+from saddlepoint.experiment.restore import (
+    data_changes,
+    load_checkpoint_weights,
+    load_initial_weights,
+    restore_checkpoint,
+    set_initial_weights,
+)
 from saddlepoint.experiment.resume import changed_data_message, decide_start
 from saddlepoint.experiment.run_record import LOST_RANK, record_outcome, rewind_and_write_initial_files, scores_to_dict
 from saddlepoint.game.data_parallel import UnwrappedDDPStrategy
@@ -184,6 +190,9 @@ def _train_and_record(
     callbacks = [StopAtImages(state), stop, *_callbacks_of_config(run, experiment, console, state)]
     trainer = build_trainer(config, callbacks)
     anchors = evaluator.measure_anchors(data) if evaluator else {}
+    initial = {}
+    if config.get("start") and not newest:
+        initial = load_initial_weights(game, config.start, config.start_average, log)
     _call_each("before_run", callbacks, game, data)  # raises before the folder exists
     if newest:
         load_checkpoint_weights(game, newest[1], newest[0])
@@ -205,7 +214,7 @@ def _train_and_record(
     loggers = trainer.loggers = [journal, *trackers] if run.writes else []
     with record_outcome(run, game, evaluation, journal, trackers, stop, log, allow_list.allowed_names(config)):
         if start_images < config.images:
-            _train_to_target(trainer, experiment, newest, stop)
+            _train_to_target(trainer, experiment, newest, initial, stop)
         elif newest:
             restore_checkpoint(game, run, newest[0].stem)
             if evaluation is not None and (evaluation_state := newest[1]["callbacks"].get(evaluation.state_key)):
@@ -242,13 +251,21 @@ def _call_each(method: str, callbacks: Sequence[Any], game: Game, data: Any) -> 
 
 
 def _train_to_target(
-    trainer: pl.Trainer, experiment: Experiment, newest: tuple[Path, dict[str, Any]] | None, stop: GracefulStop
+    trainer: pl.Trainer,
+    experiment: Experiment,
+    newest: tuple[Path, dict[str, Any]] | None,
+    initial: Mapping[str, Any],
+    stop: GracefulStop,
 ) -> None:
-    """Train from the checkpoint `newest`, or from the start, to the target.  Raises Stopped after a signal."""
+    """Train from the checkpoint `newest`, or from the `initial` weights of players (others: new), to the target.
+
+    Raises Stopped after a signal.
+    """
     game, data = experiment.game, experiment.data
     clear_secret_cache()  # user code runs from here on, and may put secrets into the environment
     if not newest:
         run_data_dependent_init(game, data.training_batches(0))  # before a callback reads the game
+        set_initial_weights(game, initial)
     trainer.fit(game, datamodule=data, ckpt_path=str(newest[0]) if newest else None, weights_only=True)
     # the signal may arrive after the last round
     if signal_number := ranks.max(stop.agreed_signal or stop.received_signal):

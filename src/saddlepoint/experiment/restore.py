@@ -1,15 +1,18 @@
 """Loading of a run's game from a checkpoint or snapshot, and of the data that it was trained on."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 from omegaconf import OmegaConf
+from safetensors import SafetensorError
+from torch import Tensor
 
 from saddlepoint.config import allow_list
 from saddlepoint.config.tree import CheckedConfig
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, first_line
 from saddlepoint.experiment.build import build_game, load_data
 from saddlepoint.experiment.run_config import assume_checked, load_run_config
 from saddlepoint.game.game import Game
@@ -84,6 +87,68 @@ def restore_checkpoint_or_snapshot(game: Game, run: Run, at: str | int, log: Log
         if OmegaConf.select(load_run_config(run), f"game.players.{name}.average.statistics") == "reestimated":
             average.statistics = "reestimated"
         average.has_stale_statistics = True
+
+
+def load_initial_weights(game: Game, start: str, average: bool, log: Log) -> dict[str, dict[str, Tensor]]:
+    """Return the state of each player's network that `start`, a run folder or exported .safetensors, has: by player.
+
+    average  take the averaged weights of players that have an average
+    Raises Mistake if no player of the game is in it, or if a network differs in the names or shapes of its tensors.
+    """
+    is_file = start.endswith(".safetensors")
+    weights = _load_exported_weights(game, start) if is_file else _load_run_weights(game, start, average, log)
+    if not weights:
+        raise Mistake(f"start={start}: it has no network of {', '.join(game.players)}, the players of this game.")
+    for name, state in weights.items():
+        expected = game.player(name).network.state_dict()
+        for key in (*expected, *(key for key in state if key not in expected)):
+            there, here = (list(tensors[key].shape) if key in tensors else "missing" for tensors in (state, expected))
+            if there != here:
+                raise Mistake(
+                    f"start={start}: {name}.{key} is {there} there and {here} here. Give this run the architecture and "
+                    "the layers of that network."
+                )
+    rest = [name for name in game.players if name not in weights]
+    log(f"initial weights of {', '.join(weights)}: {start}" + (f"; {', '.join(rest)} initialised anew" if rest else ""))
+    return weights
+
+
+def set_initial_weights(game: Game, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Load the result of `load_initial_weights` into the networks and their averages."""
+    for name, state in weights.items():
+        player = game.player(name)
+        player.network.load_state_dict(state)
+        if player.average is not None:
+            player.average.network.load_state_dict(player.network.state_dict())
+
+
+def _load_run_weights(game: Game, start: str, average: bool, log: Log) -> dict[str, dict[str, Tensor]]:
+    run = Run(start)
+    if not run.config.exists() or (newest := load_newest_checkpoint(run.checkpoints, log)) is None:
+        raise Mistake(f"start={start}: not a run folder with a checkpoint, and not an exported .safetensors.")
+    state, weights = newest[1]["state_dict"], {}
+    for name in game.players:
+        raw, averaged = (_below(state, f"players.{name}.{part}") for part in ("network.", "average.network."))
+        chosen = averaged if average and averaged else raw
+        if chosen:
+            log(f"start={start}: {name}, {'averaged' if chosen is averaged else 'raw'} weights")
+            weights[name] = chosen
+    return weights
+
+
+def _load_exported_weights(game: Game, start: str) -> dict[str, dict[str, Tensor]]:
+    try:
+        state = safetensors.torch.load_file(start)
+    except (SafetensorError, OSError) as error:
+        raise Mistake(f"start={start} cannot be read as safetensors: {first_line(error)}") from None
+    names = sampling_players(game)
+    if len(names) == 1:
+        return {names[0]: state}
+    return {name: below for name in names if (below := _below(state, f"{name}."))}
+
+
+def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
 
 
 def load_checkpoint_weights(game: Game, state: dict[str, Any], path: Path) -> None:
