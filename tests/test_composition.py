@@ -41,6 +41,7 @@ OVERRIDES = {  # overrides that select a config file of a group without a defaul
     "schedule": "+schedule@optimizer.generator.lr={}",
     "layer": "+layer@architecture.discriminator.neck={}",
     "layer/log_sum_exp": "+layer@architecture.discriminator.readout={}",
+    "layer/instance_norm": "+layer@architecture.generator.norm={}",
     "layer/virtual_batch_norm": "+layer@architecture.generator.norm={}",
     "layer/pool": "+layer@game.makers.pool={}",
     "layer/adaptive_augment": "+layer@game.makers.augment={}",
@@ -68,6 +69,9 @@ OVERRIDES = {  # overrides that select a config file of a group without a defaul
 }
 REQUIRED = {  # further overrides that a config file requires
     "architecture/linear_gaussian": ["game=vae", "regularizer=[kl,reconstruction]"],
+    "architecture/patch": [
+        "+architecture.generator={_target_: saddlepoint.architecture.mlp.Generator, latent: 100, shape: ${data.shape}}"
+    ],
     "game/vae": ["architecture=linear_gaussian", "regularizer=[kl,reconstruction]"],
     "data/image_folder": ["data.shape=[3,32,32]"],
     "data/paired_images": ["data.shape=[3,32,32]", "data.source_half=left"],

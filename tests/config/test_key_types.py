@@ -218,6 +218,7 @@ def test_all_included_yaml_has_valid_types(group: str) -> None:
             "paired_images": ["data.shape=[3,8,8]", "data.classes=null"],
             "audio_folder": ["data.shape=[1,64]", "data.rate=8000", "data.bits=16"],
             "text_lines": ["data.shape=[8,3]", "data.vocabulary=['',a,b]"],
+            "patch": ["+architecture.generator={_target_: saddlepoint.architecture.dirac.Generator, shape: [1, 8, 8]}"],
             "linear_gaussian": ["game=vae", "regularizer=[kl,reconstruction]"],
         }.get(name, [])
         words += ["objective.generator=null"] if name == "feature_matching" else []

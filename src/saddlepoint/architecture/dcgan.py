@@ -44,7 +44,7 @@ class Generator(nn.Module):
         self.layers = ConditionalSequential(
             hidden_layer(dense, widths[0], norm, nn.ReLU()), *stages, up(widths[-1], shape[0], True), nn.Tanh()
         )
-        self.apply(_init_weights)
+        self.apply(init_weights)
 
     def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
         """Return images [N, C, H, W] in [-1, 1] for latent parts [N, dim]."""
@@ -75,7 +75,7 @@ class Discriminator(discriminator.Discriminator):
         if condition:
             trunk["conv1"] = ConditionalSequential(join, trunk["conv1"])
         super().__init__({**trunk, "flat": nn.Flatten()}, widths[-1] * 16, **head)
-        self.apply(_init_weights)
+        self.apply(init_weights)
 
 
 def _stage_channels(shape: Sequence[int], width: int) -> list[int]:
@@ -89,7 +89,8 @@ def _stage_channels(shape: Sequence[int], width: int) -> list[int]:
     return [width * 2**i for i in range(stages[shape[1]])]
 
 
-def _init_weights(module: nn.Module) -> None:
+def init_weights(module: nn.Module) -> None:
+    """Draw the weights of one module from N(0, 0.02^2), and gains of batch norm from N(1, 0.02^2); biases are 0."""
     if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:
