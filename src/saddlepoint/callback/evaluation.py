@@ -3,14 +3,15 @@
 from typing import Any, cast
 
 import pytorch_lightning as pl
-from torch import Tensor
 
 from saddlepoint import ranks
 from saddlepoint.callback.periodic import Periodic, RunState, log_metrics
 from saddlepoint.evaluation.contract import Score
 from saddlepoint.evaluation.evaluator import Evaluator
+from saddlepoint.extractor.data_like import PairedRows, Rows
 from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import class_condition_name
+from saddlepoint.game.pairs import draw_pair, has_pairs
 from saddlepoint.game.sampling import draw_condition, draw_dropout_seed, prepare_sampling_networks, sampling_contract
 from saddlepoint.stream import Stream
 from saddlepoint.turn import UNCONDITIONAL, Condition
@@ -105,7 +106,10 @@ class Evaluation(Periodic):
 
 
 class Sampler:
-    """Draws the next n samples of a stream; returns them and their classes (column y), None if they have none."""
+    """Draws the next n samples of a stream; returns them and their classes (column y), None if they have none.
+
+    Samples of a game from image to image are returned with the truth and mask of each, and have the class of the truth.
+    """
 
     def __init__(
         self, game: Game, average: bool = True, batch_norm: str = "running", stream: str = "evaluation"
@@ -114,8 +118,17 @@ class Sampler:
         self.stream = Stream(game.seed, stream, device=game.device)
         self.label = class_condition_name(game)
 
+<<<<<<< HEAD
     def __call__(self, n: int, given: Condition = UNCONDITIONAL) -> tuple[Tensor, Tensor | None]:
         condition = draw_condition(self.game, n, self.stream, given)
+=======
+    def __call__(self, n: int) -> Rows | PairedRows:
+        if has_pairs(self.game):
+            condition, pair = draw_pair(self.game, n, self.stream)
+            x = self.game.sample(n, condition, self.stream, self.average, self.batch_norm)
+            return x, pair.y, pair.target, pair.mask
+        condition = draw_condition(self.game, n, self.stream)
+>>>>>>> dc27e64 (Scores of samples against their truth (MAE, PSNR, SSIM, in the region that counts) with anchors, reconstruction inside a mask or between features of an extractor that does not score, pairs in pictures, and one score against another in comparisons)
         x = self.game.sample(n, condition, self.stream, self.average, self.batch_norm)
         return x, None if self.label is None else condition[self.label]
 

@@ -216,6 +216,7 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
         "factorial": Annotated[FlagOrNull, invalid_message_annotation("true or false, or null: as it fits")],
         "tuning": Flag,
         "higher_is_better": FlagOrNull,
+        "against": NameOrNull,
         "to": NameOrNull,
     },
     "why": {"a": NameOrNull, "b": NameOrNull},

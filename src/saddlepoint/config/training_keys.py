@@ -36,6 +36,7 @@ LATER_GAME_KEYS = {
     "dropout": False,
 }
 LATER_ARCHITECTURE_KEYS = {"condition": {}, "bounded": None}  # the same for networks
+LATER_TERM_KEYS = {"mask": None, "extractor": None}  # the same for terms (reconstruction)
 # the sides of the two-player game in the first edition, which passed the class to every network
 FIRST_EDITION_SIDES = {
     "real": {"of": "x", "condition": "y", "judge": "discriminator"},
@@ -64,17 +65,21 @@ def training_keys(config: Mapping[Any, Any]) -> dict[str, Any]:
     if isinstance(game := result.get("game"), dict):
         result["game"] = _first_edition_game(game)
     if isinstance(networks := result.get("architecture"), dict):
-        result["architecture"] = {name: _first_edition_network(network) for name, network in networks.items()}
+        result["architecture"] = {name: _without(node, LATER_ARCHITECTURE_KEYS) for name, node in networks.items()}
+    if isinstance(regularizer := result.get("regularizer"), dict):
+        result["regularizer"] = {
+            player: {name: _without(node, LATER_TERM_KEYS) for name, node in terms.items()}
+            if isinstance(terms, dict) else terms
+            for player, terms in regularizer.items()
+        }  # fmt: skip
     return result
 
 
-def _first_edition_network(node: Any) -> Any:
-    """Return a network without later keys that have the value of the behaviour before them."""
+def _without(node: Any, later: Mapping[str, Any]) -> Any:
+    """Return a network or term without later keys that have the value of the behaviour before them."""
     if not isinstance(node, dict):
         return node
-    return {
-        k: v for k, v in node.items() if k not in LATER_ARCHITECTURE_KEYS or not is_same(v, LATER_ARCHITECTURE_KEYS[k])
-    }
+    return {key: value for key, value in node.items() if key not in later or not is_same(value, later[key])}
 
 
 def _first_edition_game(game: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Contract:
     # if samples depend on the other samples of their batch in another way
     batch_norm: str = "running"
     dropout: bool = False  # whether the generator keeps dropout on, as pix2pix does
+    inputs: str = ""  # the split whose rows the generator's inputs are, such as images to translate; "": no such inputs
     altered: str = ""  # settings that differ from those of the generator's training, "prior.z.high: 1 -> 0.5; ..."
 
     @classmethod
@@ -59,8 +60,9 @@ class Contract:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
         plain = asdict(self) | {"settings": dict(self.settings)}
-        if not self.dropout:
-            del plain["dropout"]  # the field was added later, and stored contracts do not have it
+        for name in ("dropout", "inputs"):  # added later, and stored contracts do not have them
+            if not plain[name]:
+                del plain[name]
         return plain
 
 

@@ -22,8 +22,9 @@ from saddlepoint import ranks
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.anchor import anchor_sets
 from saddlepoint.evaluation.contract import VERSION, Contract, Score
+from saddlepoint.evaluation.paired_anchor import Pairs, describe_pairs, paired_anchor_sets
 from saddlepoint.evaluation.reference_statistics import UNKNOWN_COUNT, ReferenceStatistics
-from saddlepoint.extractor.data_like import DataLike, Rows, SplitLike
+from saddlepoint.extractor.data_like import DataLike, PairedRows, Rows, SplitLike
 from saddlepoint.extractor.extractor import Extractor, Features, Progress, check_measurable, format_shape
 from saddlepoint.metric.metric import Metric, Result, metric_name
 from saddlepoint.modality import Modality, default_modality, infer_modality, modality_of
@@ -35,7 +36,7 @@ BACKENDS = (  # those that may round float32 operands
     _BACKENDS.cudnn.conv, _BACKENDS.cuda.matmul, _BACKENDS.mkldnn.conv, _BACKENDS.mkldnn.matmul,
 )  # fmt: skip
 Reals = SplitLike | ReferenceStatistics
-Fakes = Tensor | Rows  # samples, or (samples, the classes that they were generated for)
+Fakes = Tensor | Rows | PairedRows  # samples, or (samples, the classes that they were generated for, target, mask)
 MAX_FAKES = 10_000  # upper bound of the default number: with fewer, bias dominates a distance; more cost time
 STORED_FIELDS: Mapping[str, Any] = {"weights": "none", "batch_norm": "none"}  # contract fields of stored samples
 PROGRESS_PERIOD = 5.0  # seconds between two calls of `progress` while a metric is computed
@@ -77,6 +78,7 @@ class Evaluator:
             self.metrics[name] = metric.to(self.device if self.device.type == "cuda" else "cpu")
             metric.distributed_available_fn = lambda: False  # each rank has all features: nothing to synchronise
             metric.extractor_accuracy = getattr(extractor, "accuracy", None)
+        self.pairs: Pairs | None = None  # of a game from image to image
         self._references: dict[str, Mapping[str, Tensor]] = {}  # by hash of what they depend on
         self._setup_sha256: str | None = None  # of the split that the metrics were set up with
         self._unfit: dict[str, str] = {}  # metrics that cannot measure its data, and why
@@ -95,8 +97,15 @@ class Evaluator:
         """Return the number of fakes; if n is None, the number of samples outside the split, at most 10,000."""
         if self.n is None:
             total, reals = sum(data.describe()["sizes"].values()), len(data.split(self.split))
-            self.n = min(MAX_FAKES, total - reals or reals)
+            self.n = min(MAX_FAKES, total - reals or reals, *([] if self.pairs is None else [len(self.pairs.split)]))
         return self.n
+
+    def set_pairs(self, pairs: Pairs) -> None:
+        """Set the pairs of a game from image to image: metrics that need the truth measure the rows of their split."""
+        self.pairs = pairs
+        for metric in self.metrics.values():
+            if metric.needs_target:
+                metric.region = pairs.region  # pyright: ignore[reportAttributeAccessIssue]
 
     def __call__(
         self,
@@ -105,19 +114,20 @@ class Evaluator:
         weights: str = "averaged",
         batch_norm: str = "running",
         dropout: bool = False,
+        inputs: str = "",
     ) -> dict[str, Score]:
         """Return the scores, by name, of n samples against `reals`: a split, statistics, or the `split` of a data set.
 
         `sample(k)` returns k images in [-1, 1] or points, with or without the classes that they were generated for, and
-        is called with at most `batch`.  `weights` ("averaged", "raw", "none"), `batch_norm` and `dropout` are recorded
-        in the contract.  Raises Mistake if samples are not finite or do not have the shape of the reals.
+        is called with at most `batch`.  `weights` ("averaged", "raw", "none"), `batch_norm`, `dropout` and `inputs` are
+        recorded in the contract.  Raises Mistake if samples are not finite or do not have the shape of the reals.
         """
         with self.scoring_context():
             reference = self._resolve_reals(reals)
             if self.n is None:
                 raise ValueError("the number of samples is unknown: give Evaluator an n, or a Data instead of a Split")
             fakes = self._features_of_samples(sample, self.n, reference)
-            fields = {"weights": weights, "batch_norm": batch_norm, "dropout": dropout}
+            fields = {"weights": weights, "batch_norm": batch_norm, "dropout": dropout, "inputs": inputs}
             return self._measure_scores(fakes, self.n, reference, fields)
 
     def _features_of_samples(
@@ -176,7 +186,8 @@ class Evaluator:
         """Return the results by metric, without contracts; if reals is None, those of `split` are used, cached."""
         with self.scoring_context():
             n, n_real = len(fakes.features), len(split) if reals is None else len(reals.features)
-            metrics = self._applicable_metrics(n_real, n, fakes.y is not None, quiet=reals is not None)
+            given = fakes.y is not None, fakes.target is not None
+            metrics = self._applicable_metrics(n_real, n, *given, quiet=reals is not None)
             if reals is None:
                 self._set_references(metrics, split, n)
             else:
@@ -201,14 +212,22 @@ class Evaluator:
                 held_out = []
                 self._log_once(f"evaluation.split={self.split} holds nothing out: no anchor of held-out reals.")
             shared = [name for name, metric in self.metrics.items() if metric.uses_anchor_sets]
+            unpaired = [name for name in shared if not self.metrics[name].needs_target]
 
             def measure() -> dict[str, dict[str, Any]]:
                 by_set: dict[str, dict[str, Score]] = {}
-                if shared:
+                if unpaired:
                     extract = partial(self._feature_batches, like=split)
                     sets = anchor_sets(split, held_out, data.classes, n, self.batch, self.seed, extract)
                     for name, size, features in sets:
-                        by_set[name] = self._measure_scores(features, size, split, names=shared)
+                        by_set[name] = self._measure_scores(features, size, split, names=unpaired)
+                if self.pairs is not None and len(unpaired) < len(shared):
+                    extract, size = partial(self._feature_batches, like=split), min(n, len(self.pairs.split))
+                    for name, features in paired_anchor_sets(
+                        self.pairs, split.name, len(split), size, self.batch, extract
+                    ):
+                        fields = {**STORED_FIELDS, "inputs": self.pairs.split.name}
+                        by_set[name] = self._measure_scores(features, size, split, fields, shared)
                 for name, metric in self._applicable_metrics(len(split), n, labelled=True, quiet=True).items():
                     for set_name, value in metric.anchor_scores(n).items():
                         scores = self._with_contracts({name: metric.to_results(value)}, split, n, shape)
@@ -218,6 +237,7 @@ class Evaluator:
             about = {
                 "anchors": VERSION,
                 "held": [part.sha256 for part in held_out],
+                **({} if self.pairs is None else {"pairs": describe_pairs(self.pairs)}),
                 "own": {name: metric.anchor_settings() for name, metric in self.metrics.items()},
                 "contracts": [self._build_contract(name, name, split, n, shape).to_dict() for name in self.metrics],
             }
@@ -235,7 +255,8 @@ class Evaluator:
         """Return the scores of n `fakes` by the metrics `names`, or by all if None."""
         batches = iter(fakes)
         first = next(batches)
-        metrics = self._applicable_metrics(_number_of_reals(reals), n, first.y is not None, reals=reals)
+        given, quiet = (first.y is not None, first.target is not None), names is not None
+        metrics = self._applicable_metrics(_number_of_reals(reals), n, *given, quiet, reals)
         metrics = metrics if names is None else {name: metrics[name] for name in names if name in metrics}
         self._set_references(metrics, reals, n)
         results = self._metric_results(metrics, chain([first], batches))
@@ -290,7 +311,13 @@ class Evaluator:
             thread.join()
 
     def _applicable_metrics(
-        self, n_real: int, n_fake: int, labelled: bool, quiet: bool = False, reals: Reals | None = None
+        self,
+        n_real: int,
+        n_fake: int,
+        labelled: bool,
+        paired: bool = False,
+        quiet: bool = False,
+        reals: Reals | None = None,
     ) -> dict[str, Metric]:
         """Return the metrics that can measure these samples.  Unless `quiet`, log once why others are left out."""
         measurable = {}
@@ -299,6 +326,8 @@ class Evaluator:
             reason = unfit or metric.why_not(n_real, n_fake)
             if not reason and metric.needs_labels and not labelled:
                 reason = "it needs the class that each sample was generated for, and these samples have none"
+            if not reason and metric.needs_target and not paired:
+                reason = "it compares samples with their truth, which only games from image to image have"
             message = f"{name} is left out: {reason}." if reason else None
             if not reason:
                 measurable[name] = metric
@@ -365,7 +394,7 @@ class Evaluator:
         modality, shape = (None, None) if split is None else (modality_of(split), _sample_shape(split))
         done = 0
         for rows in batches:
-            x, y = rows if isinstance(rows, tuple) else (rows, None)
+            x, y, target, mask = (*rows, None, None)[:4] if isinstance(rows, tuple) else (rows, None, None, None)
             form = modality or self.modality_of(x)
             sample_shape = form.sample_shape(x) if form.has_stored_form(x) else tuple(x.shape[1:])
             if shape is not None and sample_shape != shape:
@@ -381,7 +410,7 @@ class Evaluator:
                 features = self.extractor(x.to(self.device))
             if not bool(features.features.isfinite().all()):
                 raise Mistake(f"{name}: some features of the extractor {self.extractor.name} are nan or infinite.")
-            yield features._replace(x=x, y=y)
+            yield features._replace(x=x, y=y, target=target, mask=mask)
             done += len(x)
             if self.progress:
                 self.progress(f"measuring {name}", done, n)
@@ -408,6 +437,8 @@ class Evaluator:
         shape: Sequence[int],
         fields: Mapping[str, Any] = STORED_FIELDS,
     ) -> Contract:
+        if self.pairs is not None and self.metrics[name].needs_target:
+            reals = self.pairs.split
         n_real = reals.n if isinstance(reals, ReferenceStatistics) else len(reals)
         settings = self.metrics[name].settings(_number_of_reals(reals), n)
         net = self.extractor

@@ -3,7 +3,7 @@
 import copy
 import inspect
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -25,9 +25,11 @@ from saddlepoint.data.data import Data, Split
 from saddlepoint.error import Mistake, describe_type_of, first_line, format_source_location
 from saddlepoint.evaluation.evaluator import Evaluator
 from saddlepoint.experiment.evaluators import build_evaluator, build_second_evaluator, build_selection_evaluator
+from saddlepoint.experiment.feature_loss import attach_extractors, check_extractors_score_nothing
 from saddlepoint.game.dry_run import ROWS, dry_run
 from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import can_judge_samples, condition_entries, generator_player, judge_player
+from saddlepoint.game.pairs import PairSource, has_pairs
 from saddlepoint.game.sampling import samples_for_judge
 from saddlepoint.game.side import check_entries
 from saddlepoint.layer.weight_clip import WeightClip
@@ -79,7 +81,17 @@ def build(
     if evaluator is None:
         return Experiment(config, data, game, None)
     selector = build_selection_evaluator(config, data, evaluator, log)
-    return Experiment(config, data, game, evaluator, selector, build_second_evaluator(config, data, log, progress))
+    second_evaluator = build_second_evaluator(config, data, log, progress)
+    check_extractors_score_nothing(game, (evaluator, second_evaluator))
+    set_pairs(game, data, (evaluator, selector, second_evaluator))
+    return Experiment(config, data, game, evaluator, selector, second_evaluator)
+
+
+def set_pairs(game: Game, data: Any, evaluators: Iterable[Evaluator | None]) -> None:
+    """Give the evaluators the pairs of a game from image to image, for metrics and anchors that need the truth."""
+    for evaluator in evaluators if has_pairs(game) else ():
+        if evaluator is not None:
+            evaluator.set_pairs(PairSource(game, data))
 
 
 def load_data(config: CheckedConfig, log: Log = lambda line: None) -> Any:
@@ -129,6 +141,7 @@ def build_game(config: CheckedConfig, data: Any = None) -> Game:
             raise Mistake(f"optimizer.{name}: {first_line(error)}") from with_note(error, f"optimizer.{name}")
     check_batch_sizes(config, game)
     game.conditions.data = partial(load_data, config) if data is None else data
+    attach_extractors(game, config, game.conditions.data)
     if data is not None:
         check_entries(game.sides, list(data.first_batch(1).columns()), list(game.priors))
         check_classes(game, data)

@@ -22,9 +22,10 @@ from saddlepoint.evaluation.contract import Score, Uncertainty
 from saddlepoint.evaluation.evaluator import Evaluator, measure_all_anchors
 from saddlepoint.evaluation.reference_statistics import ReferenceStatistics, load_reference_statistics
 from saddlepoint.evaluation.uncertainty import MIN_GENERATIONS, generation_spread, measure_standard_errors
-from saddlepoint.experiment.build import build_game, load_data, set_threads
+from saddlepoint.experiment.build import build_game, load_data, set_pairs, set_threads
 from saddlepoint.experiment.devices import resolve_device
 from saddlepoint.experiment.evaluators import build_evaluator, build_second_evaluator
+from saddlepoint.experiment.feature_loss import check_extractors_score_nothing
 from saddlepoint.experiment.restore import load_run_data, restore_checkpoint_or_snapshot
 from saddlepoint.experiment.run_config import load_run_config
 from saddlepoint.extractor.extractor import Features
@@ -245,6 +246,8 @@ def _evaluate_run(
 ) -> EvaluationResult:
     """Measure a run at `at`, or at every snapshot; each measurement is written to the run folder at once."""
     game = build_game(config, measurer.data)
+    check_extractors_score_nothing(game, measurer.evaluators)
+    set_pairs(game, measurer.data, measurer.evaluators)
     set_threads(config, game)
     average = config.evaluation.average
     draw = partial(Sampler, game, average, config.evaluation.get("batch_norm", "running"))

@@ -21,15 +21,17 @@ class Features(NamedTuple):
     logits: Tensor | None = None  # [N, classes], float32; None unless the extractor is a classifier
     x: Tensor | None = None  # as stored, [N, ...] (see `saddlepoint.modality`); not set by extractors
     y: Tensor | None = None  # int64 [N]: classes of reals, or those that fakes were generated for; None without classes
+    target: Tensor | None = None  # of fakes from image to image: the truth of each, as networks take it, [N, ...]
+    mask: Tensor | None = None  # [N, 1, ...]: above 0 where a fake was made; None: everywhere
 
     def select(self, index: Tensor) -> Features:
         """Return the samples at `index`, int64 [n]."""
         return Features(*(None if column is None else column[index.to(column.device)] for column in self))  # pyright: ignore[reportArgumentType]
 
     def to(self, device: torch.device | str) -> Features:
-        """Move features and logits to `device`; x and y are not moved."""
-        features, logits, x, y = self
-        return Features(features.to(device), None if logits is None else logits.to(device), x, y)
+        """Move features and logits to `device`; other columns are not moved."""
+        logits = None if self.logits is None else self.logits.to(device)
+        return self._replace(features=self.features.to(device), logits=logits)
 
     @classmethod
     def concatenate(cls, batches: Iterable[Features]) -> Features:

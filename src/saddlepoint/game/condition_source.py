@@ -12,6 +12,7 @@ from torch import Tensor
 
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.stream import Stream
+from saddlepoint.turn import Batch
 
 KINDS = ("none", "labels")
 SPLIT = "split:"
@@ -53,7 +54,7 @@ class ConditionSource:
         if not names:
             return {}
         if self.split_name is not None:
-            return self._rows_of_split(self.split_name, names, n, stream)
+            return self._rows_of_split(names, n, stream)
         if self.source == "none":
             conditions = ", ".join(f"{name} (column {column})" for name, column in names.items())
             raise Mistake(
@@ -76,10 +77,13 @@ class ConditionSource:
     def _classes_key(self, *column: str) -> str:
         return ".".join((f"{self.key.removesuffix('conditions')}classes", *column))
 
-    def _rows_of_split(self, split: str, names: Mapping[str, str], n: int, stream: Stream) -> dict[str, Tensor]:
+    def draw_rows(self, n: int, stream: Stream) -> Batch:
+        """Return the next n rows of the split, on the CPU, starting over after the last; only for split:<name>."""
         data = self.load_dataset()
-        rows = stream.child("rows").consecutive(n) % len(data.split(split))
-        columns = data.batch_at(split, rows).columns()
+        return data.batch_at(self.split_name, stream.child("rows").consecutive(n) % len(data.split(self.split_name)))
+
+    def _rows_of_split(self, names: Mapping[str, str], n: int, stream: Stream) -> dict[str, Tensor]:
+        columns = self.draw_rows(n, stream).columns()
         known = [name for name, column in columns.items() if column is not None]
         for name, column in names.items():
             if column not in known:
@@ -87,7 +91,7 @@ class ConditionSource:
                     f"{self.key}={self.source}: condition {name} is the column {column}, which this split lacks."
                     f"{did_you_mean(column, known)} There are: {', '.join(known)}"
                 )
-        return {name: columns[column].to(stream.device) for name, column in names.items()}
+        return {name: columns[column].to(stream.device) for name, column in names.items()}  # pyright: ignore[reportOptionalMemberAccess]
 
     def load_dataset(self) -> Any:
         """Return the data set, calling `data` if it is a function. Raises Mistake if there is none."""

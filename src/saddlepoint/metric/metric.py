@@ -32,6 +32,7 @@ class Metric(torchmetrics.Metric):
     full_state_update = False
     needs_logits: ClassVar[bool] = False  # of the fakes
     needs_labels: ClassVar[bool] = False  # of the fakes: the classes that they were generated for
+    needs_target: ClassVar[bool] = False  # of each fake: the truth that it should be equal to
     needs_reals: ClassVar[bool] = True
     needs_features: ClassVar[bool] = True  # or logits; False: it reads the samples, whatever the extractor
     extractor_accuracy: float | None = None  # on real test samples, in [0, 1], if known; set by the evaluator

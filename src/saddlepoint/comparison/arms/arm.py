@@ -41,6 +41,7 @@ class ScoredRun:
     seconds_to_reach: float | None = None  # of training until then
     selection_score: Score | None = None  # the validation score of its best checkpoint: all that a search may use
     grid: Path | None = None  # its last sample grid
+    pair_grid: Path | None = None  # its last grid of inputs, samples and truths
     other_scores: Mapping[str, float] = field(default_factory=dict)  # other final scores by key: exploratory
 
     @property

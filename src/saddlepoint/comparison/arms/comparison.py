@@ -36,6 +36,7 @@ class ComparisonOptions:
     higher_is_better: bool | None = None
     factorial: bool | None = None  # None: if the arms are a full design
     tuning: bool = False
+    against: str | None = None  # another score, by its key or metric, to draw the primary one against
 
 
 @dataclass(frozen=True)

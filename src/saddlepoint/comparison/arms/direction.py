@@ -5,12 +5,14 @@ from saddlepoint.error import Mistake
 
 LOWER_IS_BETTER = frozenset(
     ("fid", "fid_infinity", "class_fid_mean", "class_fid_max", "class_fid_missing", "kid", "class_frequency",
-     "class_frequency_gini", "class_modes_kl", "modes_reverse_kl", "nearest_neighbour_error", "error")
+     "class_frequency_gini", "class_modes_kl", "modes_reverse_kl", "nearest_neighbour_error", "error",
+     "paired_mae")
 )  # fmt: skip
 HIGHER_IS_BETTER = frozenset(
     ("inception_score", "precision", "recall", "density", "coverage", "class_coverage_mean", "class_coverage_min",
      "class_frequency_worst", "class_modes_captured", "class_modes_captured_20", "modes_captured",
-     "modes_high_quality", "gan_train", "gan_test", "parzen", "authenticity", "class_agreement")
+     "modes_high_quality", "gan_train", "gan_test", "parzen", "authenticity", "class_agreement",
+     "paired_psnr", "paired_ssim")
 )  # fmt: skip
 
 PROPORTIONS = frozenset(

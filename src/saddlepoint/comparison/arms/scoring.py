@@ -9,6 +9,7 @@ a failure has the worst rank. So has a run that finished and was measured, and h
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -93,9 +94,14 @@ def score_run(
         images_to_reach=int(reached["images"]) if reached else None,
         seconds_to_reach=_finite_or_none(reached.get("seconds")) if reached else None,
         selection_score=_selection_score(summary.get("chosen_by")),
-        grid=next(reversed(files_by_images(record.folder / "samples", ".png").values()), None),
+        grid=_last_picture(record.folder / "samples"),
+        pair_grid=_last_picture(record.folder / "samples" / "pairs"),
         other_scores={} if final is None else {key: float(record.final_scores[key]["value"]) for key in other_keys},
     )
+
+
+def _last_picture(folder: Path) -> Path | None:
+    return next(reversed(files_by_images(folder, ".png").values()), None)
 
 
 def _first_event(rows: Sequence[Event], primary: PrimaryScore, reach: float | None) -> Event | None:

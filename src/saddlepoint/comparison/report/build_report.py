@@ -3,6 +3,7 @@
 The files are written to a hidden folder, which is renamed when all are complete.
 """
 
+import math
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 
 from saddlepoint.comparison.arms.arm import Arm
 from saddlepoint.comparison.arms.comparison import Comparison, short_names, with_short_names
+from saddlepoint.comparison.arms.direction import higher_is_better, metric_of
 from saddlepoint.comparison.report import plot
 from saddlepoint.comparison.report.budget import budget_sheet
 from saddlepoint.comparison.report.effects import design_effects, effect_name, effects_sheet, uses_ranks
@@ -142,8 +144,38 @@ def _draw_pictures(comparison: Comparison, rows: Sequence[ArmRow], effects: Sequ
         by_name = {effect_name(comparison, effect): effect for effect in effects}
         png = plot.plot_effects(by_name, f"the rank by {key}" if ranks else key, lower)
         yield Picture("effects", "Effects on ranks." if ranks else "Effects and their intervals.", png)
+    if comparison.options.against is not None:
+        yield _against_picture(comparison, arms, comparison.options.against, subset)
     if (grids := plot.plot_grids(arms)) is not None:
         yield Picture("grids", f"Final samples of the median run of each arm.{subset}", grids)
+    if (pairs := plot.plot_grids(arms, "pair_grid")) is not None:
+        yield Picture("pairs", f"Input, sample and truth, of the median run of each arm.{subset}", pairs)
+
+
+def _against_picture(comparison: Comparison, arms: Sequence[Arm], requested: str, subset: str) -> Picture:
+    """Return the figure of the primary score against another one, by its key or its metric.
+
+    If the arms differ in one number, such as a weight, a line joins them in its order.
+    """
+    primary, keys = comparison.primary, comparison.other_scores
+    matches = [key for key in keys if requested in (key, metric_of(key, requested))]
+    if len(matches) != 1:
+        known = ", ".join(matches or keys) or "none"
+        raise Mistake(f"against={requested} must be one other score that all runs have, by its key: {known}")
+    other, metric = matches[0], metric_of(matches[0], requested)
+    settings = [list(arm.settings.values()) for arm in arms]
+    ordered = all(len(values) == 1 and isinstance(values[0], int | float) for values in settings)
+    arms = sorted(arms, key=lambda arm: next(iter(arm.settings.values()))) if ordered else arms
+    runs = [[run for run in arm.runs if math.isfinite(run.value) and other in run.other_scores] for arm in arms]
+    known = [(arm, runs_of_arm) for arm, runs_of_arm in zip(arms, runs, strict=True) if runs_of_arm]
+    scores = [[(run.other_scores[other], run.value) for run in runs_of_arm] for _, runs_of_arm in known]
+    labels = (
+        plot.metric_label(other, not higher_is_better(metric)),
+        plot.metric_label(primary.key, not primary.higher_is_better),
+    )
+    png = plot.plot_against([arm for arm, _ in known], scores, *labels, connect=ordered)
+    caption = f"{primary.key} against {other}: every run, and the means with their 95% t-intervals.{subset}"
+    return Picture("against", caption, png)
 
 
 def plotted_arms(comparison: Comparison) -> tuple[Arm, ...]:

@@ -7,6 +7,7 @@ Each function returns PNG bytes at 150 dpi and uses no global pyplot figure.
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def plot_seeds(
     worse_edge = axes.get_xlim()[1 if lower_is_better else 0]
     for arm, y in zip(arms, centres, strict=True):
         _draw_runs(axes, arm, y - 0.06, worse_edge)
-    axes.set_xlabel(_metric_label(metric, lower_is_better), fontsize=9)
+    axes.set_xlabel(metric_label(metric, lower_is_better), fontsize=9)
     canvas.add_legend(figure, axes)
     return canvas.figure_to_png(figure)
 
@@ -74,7 +75,7 @@ def plot_curves(arms: Sequence[Arm], metric: str, lower_is_better: bool = True, 
         canvas.set_limits(axes, "y", points)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     figure.supxlabel("images", fontsize=9)
-    figure.supylabel(_metric_label(metric, lower_is_better), fontsize=9)
+    figure.supylabel(metric_label(metric, lower_is_better), fontsize=9)
     if not separate:
         canvas.add_legend(figure, panels[0], columns=1 if max((len(arm.name) for arm in arms), default=0) > 38 else 2)
     return canvas.figure_to_png(figure)
@@ -103,9 +104,10 @@ def plot_effects(effects: Mapping[str, Effect], metric: str, lower_is_better: bo
     return canvas.figure_to_png(figure)
 
 
-def plot_grids(arms: Sequence[Arm]) -> bytes | None:
-    """Draw the sample grid of each arm's median run, which the title names; None if no arm has a grid."""
-    medians = [(run, _load_grid_pixels(run)) for run in map(median_run, arms)]
+def plot_grids(arms: Sequence[Arm], kind: str = "grid") -> bytes | None:
+    """Draw the `grid` or `pair_grid` of each arm's median run, which the title names; None if no arm has one."""
+    runs = [median_run(arm, kind) for arm in arms]
+    medians = [(run, None if run is None else _load_pixels(getattr(run, kind))) for run in runs]
     if all(image is None for _, image in medians):
         return None
     columns = min(len(arms), 4)
@@ -129,9 +131,37 @@ def plot_grids(arms: Sequence[Arm]) -> bytes | None:
     return canvas.figure_to_png(figure)
 
 
-def median_run(arm: Arm) -> ScoredRun | None:
-    """Return the run with a sample grid whose value is nearest to the median of such runs; the first of equals."""
-    runs = [r for r in arm.runs if r.grid is not None and r.grid.is_file() and math.isfinite(r.value)]
+def plot_against(
+    arms: Sequence[Arm], scores: Sequence[Sequence[tuple[float, float]]], x: str, y: str, connect: bool
+) -> bytes:
+    """Draw one score of each run against another: dots, and per arm the means with their 95% t-intervals.
+
+    scores   of each arm, a pair (x, y) per run
+    connect  whether a line joins the means in the order of the arms
+    x, y     labels of the axes
+    """
+    figure, (axes,) = canvas.single_figure(0)
+    means = [np.mean(pairs, axis=0) for pairs in scores]
+    if connect:
+        axes.plot(*zip(*means, strict=True), color=canvas.GREY, linewidth=1, zorder=0)
+    for i, (arm, pairs, mean) in enumerate(zip(arms, scores, means, strict=True)):
+        colour = canvas.STYLES[i % len(canvas.STYLES)][0]
+        axes.plot(*zip(*pairs, strict=True), "o", color=colour, markersize=4, alpha=0.6, linestyle="none")
+        half = [0.0, 0.0]
+        if (n := len(pairs)) > 1:
+            half = stats.t.ppf(0.975, n - 1) * np.std(pairs, axis=0, ddof=1) / math.sqrt(n)
+        axes.errorbar(*mean, xerr=half[0], yerr=half[1], fmt="D", color=colour, markersize=5, capsize=3, linewidth=1.4)
+        text = canvas.wrap_label(arm.name, 30)
+        axes.annotate(text, mean, xytext=(7, 5), textcoords="offset points", fontsize=8, color=colour)
+    axes.margins(0.12)
+    axes.set_xlabel(x, fontsize=9)
+    axes.set_ylabel(y, fontsize=9)
+    return canvas.figure_to_png(figure)
+
+
+def median_run(arm: Arm, kind: str = "grid") -> ScoredRun | None:
+    """Return the run with a picture `kind` whose value is nearest to the median of such runs; the first of equals."""
+    runs = [r for r in arm.runs if (p := getattr(r, kind)) is not None and p.is_file() and math.isfinite(r.value)]
     median = float(np.median([run.value for run in runs])) if runs else 0.0
     return min(runs, key=lambda run: abs(run.value - median), default=None)
 
@@ -148,18 +178,17 @@ def mean_band(arm: Arm, level: float = 0.95) -> tuple[list[int], list[float], li
     return common, scores.mean(axis=1).tolist(), half.tolist()
 
 
-def _load_grid_pixels(run: ScoredRun | None) -> np.ndarray | None:
-    """Return the pixels of the grid, [H, W, 3]; None if there is no readable grid."""
-    if run is None or run.grid is None:
-        return None
+def _load_pixels(path: Path) -> np.ndarray | None:
+    """Return the pixels of a picture, [H, W, 3]; None if it cannot be read."""
     try:
-        with Image.open(run.grid) as image:
+        with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
     except OSError:  # a run that was killed while writing leaves a truncated file
         return None
 
 
-def _metric_label(metric: str, lower_is_better: bool) -> str:
+def metric_label(metric: str, lower_is_better: bool) -> str:
+    """Return the label of an axis, with the direction of the metric."""
     return f"{canvas.escape_mathtext(metric)} ({'lower' if lower_is_better else 'higher'} is better)"
 
 
