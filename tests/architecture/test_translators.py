@@ -127,3 +127,12 @@ def test_a_context_encoder_fills_the_hole_of_a_centred_box_mask(shape: tuple[int
     assert bool((x[hole] != 0).all())
     with pytest.raises(ValueError, match="at least 16 x 16"):
         context_encoder.Generator([1, 8, 8], condition={"known": 1})
+
+
+def test_the_input_is_the_condition_or_what_the_side_starts_from() -> None:
+    torch.manual_seed(0)
+    network = unet.Generator([1, 16, 16], 2, condition={"source": 1}).eval()
+    source = torch.randn(2, 1, 16, 16)
+    assert torch.equal(network(source, {}), network({"z": torch.randn(2, 3)}, {"source": source}))
+    with pytest.raises(Mistake, match="unet reads the condition source"):
+        network({"z": torch.randn(2, 3)}, {})

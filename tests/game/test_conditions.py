@@ -115,10 +115,12 @@ def test_rows_of_a_split_come_in_order_and_wrap_around_for_any_batch_size():
     stream = Stream(0, "evaluation")
     rows = torch.cat([draw_condition(plays, n, stream)["source"] for n in (2, 2, 3)])
     assert torch.equal(rows[:, 0], torch.tensor([100.0, 102, 104, 106, 108, 100, 102]))
-    x, y = Sampler(plays, average=False)(5)
+    x, y, target, mask = Sampler(plays, average=False)(5)
     z = plays.latent(5)["z"]
+    assert torch.equal(target, plays.conditions.data.batch_at("validation", torch.arange(5)).x)
+    assert mask is None
     torch.testing.assert_close(x, z + torch.arange(100.0, 110).view(5, 2))
-    assert y is None
+    assert torch.equal(y, torch.tensor([0, 1, 2, 0, 1]))  # the classes of the truths
 
 
 def test_the_rows_of_all_ranks_are_those_of_one_process():

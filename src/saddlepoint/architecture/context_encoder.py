@@ -28,7 +28,7 @@ class Generator(nn.Module):
     width       channels of the first two levels; each further level doubles them, up to 8 `width`
     bottleneck  channels of the bottleneck, which has a single position; 4000 in the paper
     condition   channels of each input by its name, in order: {known: 3}
-    The latent is not used. The hole must be the centre, of half the side (prior box_mask, fraction 0.5, place centre).
+    Latents are not used. The hole must be the centre, of half the side (prior box_mask, fraction 0.5, place centre).
     Raises ValueError without an input, and for images below 16 x 16 or with an odd side.
     """
 
@@ -73,7 +73,7 @@ class Generator(nn.Module):
 
     def forward(self, latent: Any, condition: Condition = UNCONDITIONAL) -> Tensor:
         """Return images [N, C, H, W]."""
-        hole = self.layers(self.input(condition), condition)
+        hole = self.layers(self.input(latent, condition), condition)
         (left, top), (right, bottom) = self.border, self.rest
         return pad(hole, (left, right, top, bottom))
 

@@ -27,7 +27,7 @@ class Generator(nn.Module):
     width      channels at full resolution
     blocks     residual blocks of two convolutions: 6 for 128 x 128 images in the paper, 9 for 256 x 256
     condition  channels of each input by its name, in order: {source: 3}
-    The latent is not used.
+    Latents are not used.
     Raises ValueError without an input, and for images below 8 x 8, which have too few pixels to reflect.
     """
 
@@ -67,7 +67,7 @@ class Generator(nn.Module):
 
     def forward(self, latent: Any, condition: Condition = UNCONDITIONAL) -> Tensor:
         """Return images [N, C, H, W]."""
-        return self.layers(self.input(condition), condition)
+        return self.layers(self.input(latent, condition), condition)
 
 
 class ReflectedBlock(nn.Module):

@@ -29,7 +29,7 @@ class Generator(nn.Module):
     blocks     residual blocks of two convolutions
     skip       how the first C channels of the input are enlarged for the sum: bicubic, bilinear (BasicSR) or nearest
     condition  channels of each input by its name; the first is the small image, with at least C channels
-    Outputs are not bounded. The latent is not used.
+    Outputs are not bounded. Latents are not used.
     Raises ValueError without an input and for an unknown scale or skip, Mistake for inputs of another size.
     """
 
@@ -65,7 +65,7 @@ class Generator(nn.Module):
 
     def forward(self, latent: Any, condition: Condition = UNCONDITIONAL) -> Tensor:
         """Return images [N, C, H, W]."""
-        small = self.input(condition)
+        small = self.input(latent, condition)
         expected = [side // self.scale for side in self.shape[1:]]
         if list(small.shape[2:]) != expected:
             raise Mistake(

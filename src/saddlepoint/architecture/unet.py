@@ -29,7 +29,7 @@ class Generator(nn.Module):
     levels     how often the resolution is halved; None: until the shorter side is 1
     dropout    probability of a zero
     condition  channels of each input by its name, in order: {source: 3}, {known: 1, mask: 1}
-    The latent is not used.
+    Latents are not used.
     Raises ValueError without an input, and for more levels than the shorter side has halvings.
     """
 
@@ -68,7 +68,7 @@ class Generator(nn.Module):
 
     def forward(self, latent: Any, condition: Condition = UNCONDITIONAL) -> Tensor:
         """Return images [N, C, H, W]."""
-        x, skips = self.input(condition), []
+        x, skips = self.input(latent, condition), []
         for layer in self.down:
             x = layer(x, condition)
             skips.append(x)

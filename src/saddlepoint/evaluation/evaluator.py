@@ -394,7 +394,8 @@ class Evaluator:
         modality, shape = (None, None) if split is None else (modality_of(split), _sample_shape(split))
         done = 0
         for rows in batches:
-            x, y, target, mask = (*rows, None, None)[:4] if isinstance(rows, tuple) else (rows, None, None, None)
+            x, y, *pair = rows if isinstance(rows, tuple) else (rows, None)
+            target, mask = pair or (None, None)
             form = modality or self.modality_of(x)
             sample_shape = form.sample_shape(x) if form.has_stored_form(x) else tuple(x.shape[1:])
             if shape is not None and sample_shape != shape:

@@ -1,7 +1,8 @@
 """Pairs of a game from image to image: the input of each sample, and the truth that it should be equal to.
 
 A game has pairs if its samples are computed from rows of a split (game.conditions=split:<name>), and not from their
-labels alone. The truth of a sample is the column x of its row; its input is the condition `source`, or `known`.
+labels alone. The truth of a sample is the column x of its row; its input is the condition `source`, or `known`, or what
+its side starts from.
 """
 
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from saddlepoint.game.lineage import condition_columns
 from saddlepoint.game.sampling import build_sampling_turn, draw_condition
+from saddlepoint.game.side import LATENT
 from saddlepoint.stream import Stream
 from saddlepoint.turn import Batch, Condition
 
@@ -22,7 +24,7 @@ class Pair(NamedTuple):
     """N pairs, as floats."""
 
     target: Tensor  # [N, C, H, W]
-    source: Tensor | None = None  # [N, c, h, w]; None if the game has no such condition, or a player makes it
+    source: Tensor | None = None  # [N, c, h, w]; None if samples start from latents alone, or a player makes it
     mask: Tensor | None = None  # [N, 1, H, W], above 0 where samples differ from what is known; None: everywhere
     y: Tensor | None = None  # int64 [N], the classes of the targets
 
@@ -54,6 +56,7 @@ def _pair(game: Any, condition: Condition, rows: Batch) -> Pair:
 
     def tensor(*names: str) -> Tensor | None:
         entry = next((side.condition[name] for name in names if name in side.condition), None)
+        entry = side.of if entry is None and names == INPUTS and side.of != LATENT else entry
         needed = game.dependencies.get(str(entry).partition(".")[0], frozenset())
         return None if entry is None or not needed.isdisjoint(game.players) else turn.tensor(entry).cpu()
 

@@ -1,6 +1,7 @@
-"""The input of a network from image to image: named entries of the condition, concatenated along the channels."""
+"""The input of a network from image to image: named entries of its condition, concatenated along the channels."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -10,7 +11,9 @@ from saddlepoint.turn import Condition
 
 
 class ConditionImage(nn.Module):
-    """condition -> [N, width, H, W]; the first entry is an image [N, C, H, W], which fixes the size.
+    """(x, condition) -> [N, width, H, W]; the first entry is an image [N, C, H, W], which fixes the size.
+
+    If the condition lacks the first entry, it is x: that of a side that starts from an image (of: source).
 
     condition  channels of each entry, by its name, as in `concatenation`; `width` is their sum
     Raises ValueError without an entry.
@@ -27,7 +30,9 @@ class ConditionImage(nn.Module):
         self.join = Concatenation(condition)
         self.width = self.join.width
 
-    def forward(self, condition: Condition) -> Tensor:
+    def forward(self, x: Any, condition: Condition) -> Tensor:
         """Return the image.  Raises Mistake if an entry is missing or has another number of channels."""
+        if self.first not in condition and isinstance(x, Tensor):
+            condition = {self.first: x, **condition}
         empty = condition_entry(condition, self.first, self.network)[:, :0]
         return self.join(empty, condition)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -182,3 +183,30 @@ def test_a_label_is_wrapped_after_commas_and_keeps_every_character() -> None:
     assert max(map(len, label.splitlines())) <= 24
     assert "regularizer=[r1,r2]," in label.splitlines()
     assert canvas.wrap_label("a=$x$") == r"a=\$x\$"
+
+
+@pytest.mark.parametrize("connect", [True, False])
+def test_one_score_against_another_has_the_mean_and_interval_of_both(connect: bool, monkeypatch) -> None:
+    """Half the interval of 1, 2, 3 is t(2) / sqrt(3) = 2.484; the line joins the means in the order of the arms."""
+    figures = record_figures(monkeypatch)
+    arms = [Arm("weight=0", {}, ()), Arm("weight=1", {}, ())]
+    scores = [[(10.0, 1.0), (20.0, 2.0), (30.0, 3.0)], [(5.0, 9.0)]]
+    plot.plot_against(arms, scores, "fid", "psnr", connect)
+    (axes,) = figures[0].axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("fid", "psnr")
+    assert [text.get_text() for text in axes.texts] == ["weight=0", "weight=1"]
+    line = axes.lines[0].get_xydata()
+    assert (np.asarray(line).tolist() == [[20, 2], [5, 9]]) is connect
+    bars = [container for container in axes.containers if container.has_xerr and container.has_yerr]
+    segments = [np.asarray(collection.get_segments()[0]) for collection in bars[0].lines[2]]
+    assert segments[0][:, 0] == pytest.approx([20 - 24.84, 20 + 24.84], abs=0.01)
+    assert segments[1][:, 1] == pytest.approx([2 - 2.484, 2 + 2.484], abs=0.001)
+
+
+def test_pairs_are_shown_of_the_median_run_that_has_them(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 40), (0, 0, 255)).save(tmp_path / "pairs.png")
+    runs = tuple(replace(scored_run(i, v), pair_grid=tmp_path / "pairs.png") for i, v in enumerate((3.0, 1.0)))
+    png = plot.plot_grids([Arm("a", {}, runs)], "pair_grid")
+    assert png is not None
+    assert count_pixels(png, "#0000ff") > 10_000
+    assert plot.plot_grids([Arm("a", {}, runs)]) is None

@@ -8,6 +8,7 @@ import json
 import shutil
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from scipy import stats
 
 from saddlepoint.comparison.arms.comparison import Comparison, ComparisonOptions, build_comparison
 from saddlepoint.comparison.arms.record import load_records
+from saddlepoint.comparison.report import plot
 from saddlepoint.comparison.report.budget import budget_sheet
 from saddlepoint.comparison.report.build_report import (
     build_report,
@@ -663,3 +665,37 @@ def test_numbers_and_runs_have_a_cell_for_every_column(outputs: Path) -> None:
     comparison = compare(outputs)
     assert len(numbers_sheet(arm_rows(comparison)).rows) == 2
     assert column(runs_sheet(comparison), "seed") == [str(seed) for seed in range(5)] * 2
+
+
+def test_one_score_against_another_joins_arms_that_are_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the order of the numbers, whatever the baseline; the other score is named by its key or its metric."""
+    other = "coverage_digits_900_train"
+
+    def score(value: float) -> dict[str, Any]:
+        return {"value": value, "std": None, "contract": contract(metric="coverage")}
+
+    for weight in (0.1, 0.0, 0.01):
+        for seed in (0, 1):
+            run(
+                tmp_path,
+                f"w{weight}",
+                seed,
+                10 * weight + seed,
+                weight=weight,
+                untrained=None,
+                others={other: score(1 - weight)},
+            )
+    drawn: list[Any] = []
+    monkeypatch.setattr(plot, "plot_against", lambda *args, **more: drawn.append((args, more)) or b"png")
+    for requested in ("coverage", other):
+        comparison = compare(tmp_path, by=("weight",), baseline=None, against=requested)
+        pictures = {picture.name for picture in build_report(comparison, arm_rows(comparison), {}).pictures}
+        assert "against" in pictures
+        (arms, scores, x, _), more = drawn[-1]
+        assert [arm.settings["weight"] for arm in arms] == [0, 0.01, 0.1]
+        assert scores[2] == [(0.9, 1.0), (0.9, 2.0)]
+        assert x.startswith(f"{other} (higher")
+        assert more == {"connect": True}
+    wrong = compare(tmp_path, by=("weight",), baseline=None, against="recall")
+    with pytest.raises(Mistake, match="against=recall must be one other score that all runs have"):
+        build_report(wrong, arm_rows(wrong), {})

@@ -152,6 +152,15 @@ def _draw_pictures(comparison: Comparison, rows: Sequence[ArmRow], effects: Sequ
         yield Picture("pairs", f"Input, sample and truth, of the median run of each arm.{subset}", pairs)
 
 
+def _only_number(arm: Arm) -> float | None:
+    """Return the number that an arm is named by, such as a weight; None if it has another name."""
+    try:
+        (value,) = arm.settings.values()
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
 def _against_picture(comparison: Comparison, arms: Sequence[Arm], requested: str, subset: str) -> Picture:
     """Return the figure of the primary score against another one, by its key or its metric.
 
@@ -163,9 +172,9 @@ def _against_picture(comparison: Comparison, arms: Sequence[Arm], requested: str
         known = ", ".join(matches or keys) or "none"
         raise Mistake(f"against={requested} must be one other score that all runs have, by its key: {known}")
     other, metric = matches[0], metric_of(matches[0], requested)
-    settings = [list(arm.settings.values()) for arm in arms]
-    ordered = all(len(values) == 1 and isinstance(values[0], int | float) for values in settings)
-    arms = sorted(arms, key=lambda arm: next(iter(arm.settings.values()))) if ordered else arms
+    numbers = [_only_number(arm) for arm in arms]
+    if ordered := None not in numbers:
+        arms = [arm for _, arm in sorted(zip(numbers, arms, strict=True), key=lambda pair: pair[0])]  # pyright: ignore[reportArgumentType, reportCallIssue]
     runs = [[run for run in arm.runs if math.isfinite(run.value) and other in run.other_scores] for arm in arms]
     known = [(arm, runs_of_arm) for arm, runs_of_arm in zip(arms, runs, strict=True) if runs_of_arm]
     scores = [[(run.other_scores[other], run.value) for run in runs_of_arm] for _, runs_of_arm in known]
