@@ -98,6 +98,7 @@ BASE_MODULES = {
     "layer": {
         "adaptive_probability",
         "condition_entry",
+        "condition_image",
         "equalized_learning_rate",
         "growth",
         "mapping_network",
@@ -122,6 +123,7 @@ BASE_MODULES = {
         "game",
         "hooks",
         "lineage",
+        "pairs",
         "game_module",
         "player",
         "data_parallel",
@@ -168,6 +170,7 @@ COMBINATIONS = {  # yaml files that only combine base modules or other component
         "two_player",
         "vae",
     },
+    "layer": {"instance_norm"},
     "prior": {"infogan"},
     "regularizer": {"balanced_consistency", "latent_consistency"},
     "extractor": {

@@ -10,6 +10,7 @@ from torch.nn.functional import avg_pool2d
 
 from saddlepoint.callback.evaluation import Sampler
 from saddlepoint.config.compose import compose
+from saddlepoint.error import Mistake
 from saddlepoint.evaluation.paired_anchor import paired_anchor_sets, predictions
 from saddlepoint.experiment.build import build
 from saddlepoint.extractor.extractor import Features
@@ -178,3 +179,10 @@ def test_skipping_pairs_equals_drawing_them() -> None:
     assert mask is not None
     assert torch.equal(target, pair.target)
     assert torch.equal(condition["mask"], mask)
+
+
+def test_a_receptive_field_larger_than_the_image_is_one_line() -> None:
+    data = ["data.shape=[1,8,8]", "game=inpainting", "architecture=unet", "metric=[]"]
+    data += ["architecture.generator.condition={known: 1, mask: 1}", "architecture.discriminator.condition={mask: 1}"]
+    with pytest.raises(Mistake, match="depends on 16 x 16 pixels, but the images have 8 x 8"):
+        build(compose(data))

@@ -7,8 +7,7 @@ import pytorch_lightning as pl
 from saddlepoint import ranks
 from saddlepoint.callback.periodic import Periodic, RunState, log_metrics
 from saddlepoint.evaluation.contract import Score
-from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.extractor.data_like import PairedRows, Rows
+from saddlepoint.evaluation.evaluator import Evaluator, Fakes
 from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import class_condition_name
 from saddlepoint.game.pairs import draw_pair, has_pairs
@@ -119,10 +118,14 @@ class Sampler:
         self.label = class_condition_name(game)
 
 <<<<<<< HEAD
+<<<<<<< HEAD
     def __call__(self, n: int, given: Condition = UNCONDITIONAL) -> tuple[Tensor, Tensor | None]:
         condition = draw_condition(self.game, n, self.stream, given)
 =======
     def __call__(self, n: int) -> Rows | PairedRows:
+=======
+    def __call__(self, n: int) -> Fakes:
+>>>>>>> 274820a (The extractors of terms are loaded beside those of scores; the receptive field of patches is logged)
         if has_pairs(self.game):
             condition, pair = draw_pair(self.game, n, self.stream)
             x = self.game.sample(n, condition, self.stream, self.average, self.batch_norm)

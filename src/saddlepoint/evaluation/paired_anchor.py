@@ -105,12 +105,12 @@ def predictions(
         predict["linear regression"] = lambda index, pair: linear.predict(pair)
     if first.source is not None and not same_size and first.source.shape[1] == first.target.shape[1]:
         for name, kind in (("bicubic", Image.Resampling.BICUBIC), ("Lanczos", Image.Resampling.LANCZOS)):
-            predict[name] = lambda index, pair, kind=kind: resize(pair.source, pair.target.shape[2:], kind)
+            predict[name] = lambda index, pair, kind=kind: enlarge(pair.source, pair.target.shape[2:], kind)
     predict["truth"] = lambda index, pair: pair.target
     return predict
 
 
-def resize(x: Tensor, size: Iterable[int], kind: Image.Resampling) -> Tensor:
+def enlarge(x: Tensor, size: Iterable[int], kind: Image.Resampling) -> Tensor:
     """Resize images [n, C, H, W] in [-1, 1], rounded to 8 bits, by Pillow."""
     height, width = size
     channels = [

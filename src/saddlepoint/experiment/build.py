@@ -24,8 +24,13 @@ from saddlepoint.console.terminal import ProgressMeter
 from saddlepoint.data.data import Data, Split
 from saddlepoint.error import Mistake, describe_type_of, first_line, format_source_location
 from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.experiment.evaluators import build_evaluator, build_second_evaluator, build_selection_evaluator
-from saddlepoint.experiment.feature_loss import attach_extractors, check_extractors_score_nothing
+from saddlepoint.experiment.evaluators import (
+    attach_extractors,
+    build_evaluator,
+    build_second_evaluator,
+    build_selection_evaluator,
+    check_extractors_score_nothing,
+)
 from saddlepoint.game.dry_run import ROWS, dry_run
 from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import can_judge_samples, condition_entries, generator_player, judge_player
@@ -77,6 +82,9 @@ def build(
     set_threads(config, game)
     for line in (*check_terms_and_makers(game), *dry_run(game, data.first_batch(ROWS)), *objective_warnings(game)):
         log(line)
+    for name, network in game.networks().items():
+        if (size := getattr(network, "receptive_field", None)) is not None:
+            log(f"{name}: each logit depends on {size} x {size} pixels of {data.shape[1]} x {data.shape[2]}")
     evaluator = build_evaluator(config, data, log, progress)
     if evaluator is None:
         return Experiment(config, data, game, None)

@@ -24,8 +24,7 @@ from saddlepoint.evaluation.reference_statistics import ReferenceStatistics, loa
 from saddlepoint.evaluation.uncertainty import MIN_GENERATIONS, generation_spread, measure_standard_errors
 from saddlepoint.experiment.build import build_game, load_data, set_pairs, set_threads
 from saddlepoint.experiment.devices import resolve_device
-from saddlepoint.experiment.evaluators import build_evaluator, build_second_evaluator
-from saddlepoint.experiment.feature_loss import check_extractors_score_nothing
+from saddlepoint.experiment.evaluators import build_evaluator, build_second_evaluator, check_extractors_score_nothing
 from saddlepoint.experiment.restore import load_run_data, restore_checkpoint_or_snapshot
 from saddlepoint.experiment.run_config import load_run_config
 from saddlepoint.extractor.extractor import Features

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from saddlepoint.extractor.extractor import Extractor, Progress, check_measurabl
 from saddlepoint.extractor.nearest import NoShippedExtractor, no_extractor_message
 from saddlepoint.extractor.resizer import ResizingExtractor, check_resizer
 from saddlepoint.extractor.user_network import UserNetwork
+from saddlepoint.game.game import Game
 from saddlepoint.modality import modality_of
 from saddlepoint.run.storage.cache import Log, logger
 from saddlepoint.stream import derive_seed, preserve_random_state
@@ -101,6 +103,39 @@ def build_second_evaluator(
     protocol = settings.n, settings.split, settings.batch
     other_arguments = cache_folder(config), settings.seed, resolve_device(config), lambda line: None, progress
     return None if extractor is None else Evaluator(extractor, metrics, *protocol, *other_arguments)
+
+
+def attach_extractors(game: Game, config: CheckedConfig, data: Any) -> None:
+    """Give each term that compares features of an `extractor` a function that loads it.
+
+    data  the data set, or a function that returns it
+    """
+    for _, term in _terms_with_extractor(game):
+        load = functools.partial(_load_for_term, config, data, term.extractor)
+        term.load_extractor = functools.cache(load)  # also shared by copies of the term
+
+
+def check_extractors_score_nothing(game: Game, evaluators: Iterable[Evaluator | None]) -> None:
+    """Raise Mistake if an extractor that a term trains on also measures scores, also under another name."""
+    scoring = {one.extractor.sha256: one.extractor.name for one in evaluators if one is not None}
+    for path, term in _terms_with_extractor(game):
+        if name := scoring.get(term.loaded_extractor().sha256):
+            raise Mistake(
+                f"{path}.extractor={term.extractor}: this network also measures the scores ({name}), which would be "
+                "high for images that only deceive it: score with another one, such as evaluation.extractor="
+                f"{name.removesuffix('-b') if name.endswith('-b') else f'{name}-b'} evaluation.second_extractor=null"
+            )
+
+
+def _terms_with_extractor(game: Game) -> Iterator[tuple[str, Any]]:
+    for player in game.players:
+        for name, term in game.player(player).terms.items():
+            if getattr(term, "extractor", None) is not None:
+                yield f"regularizer.{player}.{name}", term
+
+
+def _load_for_term(config: CheckedConfig, data: Any, name: str) -> Any:
+    return load_or_train_configured_extractor(config, data if hasattr(data, "split") else data(), name)
 
 
 def build_metrics(config: CheckedConfig) -> dict[str, Any]:
