@@ -117,21 +117,12 @@ class Sampler:
         self.stream = Stream(game.seed, stream, device=game.device)
         self.label = class_condition_name(game)
 
-<<<<<<< HEAD
-<<<<<<< HEAD
-    def __call__(self, n: int, given: Condition = UNCONDITIONAL) -> tuple[Tensor, Tensor | None]:
-        condition = draw_condition(self.game, n, self.stream, given)
-=======
-    def __call__(self, n: int) -> Rows | PairedRows:
-=======
-    def __call__(self, n: int) -> Fakes:
->>>>>>> 274820a (The extractors of terms are loaded beside those of scores; the receptive field of patches is logged)
-        if has_pairs(self.game):
+    def __call__(self, n: int, given: Condition = UNCONDITIONAL) -> Fakes:
+        if not given and has_pairs(self.game):
             condition, pair = draw_pair(self.game, n, self.stream)
             x = self.game.sample(n, condition, self.stream, self.average, self.batch_norm)
             return x, pair.y, pair.target, pair.mask
-        condition = draw_condition(self.game, n, self.stream)
->>>>>>> dc27e64 (Scores of samples against their truth (MAE, PSNR, SSIM, in the region that counts) with anchors, reconstruction inside a mask or between features of an extractor that does not score, pairs in pictures, and one score against another in comparisons)
+        condition = draw_condition(self.game, n, self.stream, given)
         x = self.game.sample(n, condition, self.stream, self.average, self.batch_norm)
         return x, None if self.label is None else condition[self.label]
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from saddlepoint.callback.evaluation import Sampler
+from saddlepoint.callback.pair_grid import pair_tiles
 from saddlepoint.config.tree import CheckedConfig
 from saddlepoint.data import image_file, named_images
 from saddlepoint.data.named_images import NamedImages
@@ -177,14 +177,9 @@ def _shown_input(game: Game, entry: str, condition: Mapping[str, Tensor]) -> Ten
 
 def _draw_sheet(columns: list[Tensor], modality: Image) -> bytes:
     """Return a PNG with input, output and truth of the first sources beside each other."""
-    shape = columns[1].shape[1:]
-    alike = []
-    for x in columns:
-        values = modality.to_float(x[:MAX_SHOWN])
-        colours = values if values.shape[1] == shape[0] else values[:, :1].expand(-1, shape[0], -1, -1)
-        alike.append(interpolate(colours, shape[1:]))  # nearest
-    rows = torch.stack(alike, 1).flatten(0, 1)
-    return png_bytes(modality.picture(Image().to_stored(rows), len(columns) * min(GROUPS, len(alike[0]))))
+    source, x, *truth = (modality.to_float(images[:MAX_SHOWN]) for images in columns)
+    tiles = pair_tiles(source, x, truth[0] if truth else None)
+    return png_bytes(modality.picture(tiles, len(columns) * min(GROUPS, len(x))))
 
 
 def _write(x: Tensor, names: list[str], folder: Path, modality: Image) -> None:
