@@ -1,6 +1,6 @@
 """Speed, memory and scores of the large networks on one GPU, and whether their runs resume, in 8 minutes.
 
-    python benchmarks/large_networks.py                       # all experiments, 7.5 minutes together
+    python benchmarks/large_networks.py                       # all experiments, 7 minutes together
     python benchmarks/large_networks.py --minutes 2 --experiments cifar10_r3gan data.root=...  # any overrides of train
     python benchmarks/large_networks.py --smoke               # tiny networks, a few rounds each; on a CPU
 
@@ -148,7 +148,7 @@ def data_overrides(folder: Path) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=7.5, help="of all experiments together")
+    parser.add_argument("--minutes", type=float, default=7.0, help="of all experiments together")
     parser.add_argument("--experiments", default=",".join(EXPERIMENTS), help="names, separated by commas")
     parser.add_argument("--smoke", action="store_true", help="tiny networks, a few rounds")
     parser.add_argument("overrides", nargs="*", help="of saddlepoint train")
