@@ -46,13 +46,14 @@ ALL = [torch.arange(4), torch.arange(4, 6)]
 
 
 def predicted(pairs: Any) -> dict[str, Tensor]:
-    anchors = predictions(pairs, "train", 40, ALL)
+    anchors = predictions(pairs, "train", len(pairs.x["train"]), ALL)
     return {name: torch.cat([predict(i, pairs("test", i)) for i in ALL]) for name, predict in anchors.items()}
 
 
 def test_the_truth_the_input_the_mean_and_the_nearest_pair() -> None:
-    """The inputs of the test pairs are those of training pairs 3, 4, ..., nearly."""
+    """The inputs of the test pairs are those of training pairs 3, 4, ..., nearly; these are read in two batches."""
     pairs = Few(lambda x, index: Pair(x, -x))
+    pairs.x["train"] = 2 * torch.rand(600, 2, 12, 12, generator=torch.Generator().manual_seed(1)) - 1
     pairs.x["test"] = pairs.x["train"][3:9] + 0.01
     anchors = predicted(pairs)
     assert torch.equal(anchors["truth"], pairs.x["test"])
@@ -170,7 +171,8 @@ def test_a_game_without_inputs_has_no_pairs() -> None:
 
 
 def test_skipping_pairs_equals_drawing_them() -> None:
-    game = build(compose([*INPAINTING, "game.draws.hole.mask.place=random", "metric=[]"])).game
+    experiment = build(compose([*INPAINTING, "game.draws.hole.mask.place=random", "metric=[]"]))
+    game = experiment.game
     ahead, skipping = Stream(0, "evaluation"), Sampler(game)
     draw_pair(game, 5, ahead)
     skipping.skip(5)
@@ -179,6 +181,7 @@ def test_skipping_pairs_equals_drawing_them() -> None:
     assert mask is not None
     assert torch.equal(target, pair.target)
     assert torch.equal(condition["mask"], mask)
+    assert torch.equal(target, experiment.data.batch_at("test", torch.arange(5, 9)).x)
 
 
 def test_a_receptive_field_larger_than_the_image_is_one_line() -> None:

@@ -60,7 +60,7 @@ class Paired(Metric):
         levels = LEVELS.get(features.x.dtype, 255)
         x, target = to_float(features.x).cpu(), features.target.cpu()
         inside = torch.ones_like(x) if features.mask is None else (features.mask.cpu() > 0).expand_as(x).to(x.dtype)
-        error = torch.where(inside > 0, x - target, 0.0).to(torch.float64)
+        error = (x - target).to(torch.float64)
         mae, mse = (_mean_inside(distance, inside) for distance in (error.abs(), error.square()))
         self.append_rows("mae", mae)
         self.append_rows("psnr", 10 * (PEAK**2 / mse.clamp(min=(PEAK / levels) ** 2 / 12)).log10())
