@@ -27,8 +27,6 @@ TARGET_GROUPS = {
     "callback": 1,
     "metric": 1,
 }  # groups whose nodes must have a _target_, and their depth
-PAIR, PAIR_WITH_SCHEDULES = (pydantic_type(tuple[each, each]) for each in (float, float | Callable[[int], float]))
-SCHEDULABLE = {Number: NumberOrSchedule, PAIR: PAIR_WITH_SCHEDULES}  # settings of optimizers, which players schedule
 PLAYER_GROUPS = ("architecture", "objective", "regularizer", "optimizer")  # groups that are keyed by player
 
 
@@ -187,8 +185,11 @@ def _convert_arguments(path: str, node: DictConfig, known: Mapping[str, inspect.
         if type(value) is type(default) and value == default:
             continue  # even if the annotation excludes it: eps: float = None
         expected = pydantic_type(argument.annotation)
-        if path.rpartition(".")[0] == "optimizer":
-            expected = SCHEDULABLE.get(expected, expected)
+        if path.rpartition(".")[0] == "optimizer":  # the player applies schedules (game.player)
+            if expected == Number:
+                expected = NumberOrSchedule
+            elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+                expected = pydantic_type(tuple[*[float | Callable[[int], float]] * len(value)])
         value_types[key] = expected
     if not value_types:
         return
