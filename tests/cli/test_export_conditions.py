@@ -288,6 +288,8 @@ def test_a_generator_with_internal_noise_is_refused_with_its_layer(outputs, case
     assert printed in message
     assert "a part of the latent (prior.<part>) or a named draw (game.draws.<name>)" in message
     assert not (record.folder / "export").exists()
+    if case == "dropout kept on":
+        assert called("export", f"run={record.folder}", OWN, "game.dropout=false", "formats=[safetensors]") == 0
 
 
 def test_dropout_that_is_off_during_sampling_is_exported(outputs):

@@ -32,7 +32,8 @@ def check_no_dropout(networks: Mapping[str, nn.Module]) -> None:
         for path, layer in network.named_modules(prefix=name):
             if isinstance(layer, DROPOUT) and layer.p > 0:
                 raise Mistake(
-                    f"{path} ({type(layer).__name__}) is on while samples are made (game.dropout=true): {REMEDY}"
+                    f"{path} ({type(layer).__name__}) is on while samples are made (game.dropout=true): {REMEDY}. "
+                    "game.dropout=false exports it without dropout"
                 )
 
 

@@ -40,7 +40,7 @@ from saddlepoint.run import destination
 from saddlepoint.run.folder import Run
 from saddlepoint.stream import Stream
 
-ALLOWED_CHANGES = ("game.conditions", "game.classes")  # of a game: the conditions under which samples are made
+ALLOWED_CHANGES = ("game.conditions", "game.classes", "game.dropout")  # of a game: how samples are made
 
 
 @dataclass(frozen=True)
