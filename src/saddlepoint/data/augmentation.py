@@ -6,6 +6,7 @@ used in evaluation.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 
 import torch
 from torch import Tensor
@@ -37,8 +38,11 @@ class Augmentation:
     def draws(self, start: int = 0, rank: int = 0, world_size: int = 1) -> Iterator[Tensor]:
         """Yield a draw for each of this rank's rows of each batch, int64 [rows, 1 or 2], from image `start` on.
 
-        The first column is odd for images that are mirrored; with jitter, the second is the number of a crop.
+        The first column is odd for images that are mirrored; with jitter, the second is the number of a crop.  Without
+        augmentation the draws are empty.
         """
+        if not (self.flip or self.jitter):
+            return repeat(torch.empty(0))
         # an index into two epochs is odd half of the times
         sets = [(2 * self.n, self.names), ((self.jitter + 1) ** 2, (*self.names, "crop"))][: 1 + bool(self.jitter)]
         streams = [

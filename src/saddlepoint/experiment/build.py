@@ -270,15 +270,12 @@ def objective_warnings(game: Game) -> list[str]:
     for name in game.players:
         player = game.player(name)
         judges = name in {side.judge for side in game.sides.values()}
-        if (
-            not judges
-            or player.objective is None
-            or player.terms
-            or any(is_parametrized(module) or isinstance(module, WeightClip) for module in player.network.modules())
-        ):
+        if not judges or player.objective is None or player.terms:
             continue
         real, fake = logit_gradient(player.objective, FAR, -FAR)
-        if real < 0 or fake > 0:
+        if (real < 0 or fake > 0) and not any(
+            is_parametrized(module) or isinstance(module, WeightClip) for module in player.network.modules()
+        ):
             lines.append(
                 f"objective.{name} falls without limit as logits grow, and nothing limits the slope of {name}: add for "
                 f"example +regularizer=gradient_penalty, or +layer@game.players.{name}.network=spectral_norm"

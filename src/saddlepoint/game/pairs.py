@@ -31,8 +31,9 @@ class Pair(NamedTuple):
 
 def has_pairs(game: Any) -> bool:
     """Whether samples of a game have a truth."""
-    columns = set(condition_columns(game).values())
-    return game.conditions.split_name is not None and bool(columns - {"y", *game.conditions.classes})
+    if game.conditions.split_name is None:
+        return False
+    return not {*condition_columns(game).values()} <= {"y", *game.conditions.classes}
 
 
 def draw_pair(game: Any, n: int, stream: Stream) -> tuple[Condition, Pair]:
