@@ -115,10 +115,10 @@ class Sampler:
     ) -> None:
         self.game, self.average, self.batch_norm = game, average, batch_norm
         self.stream = Stream(game.seed, stream, device=game.device)
-        self.label = class_condition_name(game)
+        self.label, self.paired = class_condition_name(game), has_pairs(game)
 
     def __call__(self, n: int, given: Condition = UNCONDITIONAL) -> Fakes:
-        if not given and has_pairs(self.game):
+        if self.paired and not given:
             condition, pair = draw_pair(self.game, n, self.stream)
             x = self.game.sample(n, condition, self.stream, self.average, self.batch_norm)
             return x, pair.y, pair.target, pair.mask

@@ -66,7 +66,7 @@ def training_keys(config: Mapping[Any, Any]) -> dict[str, Any]:
         result["game"] = _first_edition_game(game)
     if isinstance(networks := result.get("architecture"), dict):
         result["architecture"] = {name: _without(node, LATER_ARCHITECTURE_KEYS) for name, node in networks.items()}
-    if isinstance(regularizer := result.get("regularizer"), dict):
+    if isinstance(regularizer := result.get("regularizer"), dict) and any(regularizer.values()):
         result["regularizer"] = {
             player: {name: _without(node, LATER_TERM_KEYS) for name, node in terms.items()}
             if isinstance(terms, dict) else terms

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -22,7 +22,6 @@ from saddlepoint import ranks
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.anchor import anchor_sets
 from saddlepoint.evaluation.contract import VERSION, Contract, Score
-from saddlepoint.evaluation.paired_anchor import Pairs, describe_pairs, paired_anchor_sets
 from saddlepoint.evaluation.reference_statistics import UNKNOWN_COUNT, ReferenceStatistics
 from saddlepoint.extractor.data_like import DataLike, PairedRows, Rows, SplitLike
 from saddlepoint.extractor.extractor import Extractor, Features, Progress, check_measurable, format_shape
@@ -30,6 +29,9 @@ from saddlepoint.metric.metric import Metric, Result, metric_name
 from saddlepoint.modality import Modality, default_modality, infer_modality, modality_of
 from saddlepoint.run.storage.cache import Cache, Log, json_sha256, logger
 from saddlepoint.stream import preserve_random_state
+
+if TYPE_CHECKING:
+    from saddlepoint.evaluation.paired_anchor import Pairs
 
 _BACKENDS: Any = torch.backends
 BACKENDS = (  # those that may round float32 operands
@@ -100,7 +102,7 @@ class Evaluator:
             self.n = min(MAX_FAKES, total - reals or reals, *([] if self.pairs is None else [len(self.pairs.split)]))
         return self.n
 
-    def set_pairs(self, pairs: Pairs) -> None:
+    def set_pairs(self, pairs: "Pairs") -> None:
         """Set the pairs of a game from image to image: metrics that need the truth measure the rows of their split."""
         self.pairs = pairs
         for metric in self.metrics.values():
@@ -213,6 +215,7 @@ class Evaluator:
                 self._log_once(f"evaluation.split={self.split} holds nothing out: no anchor of held-out reals.")
             shared = [name for name, metric in self.metrics.items() if metric.uses_anchor_sets]
             unpaired = [name for name in shared if not self.metrics[name].needs_target]
+            pairs = self.pairs if len(unpaired) < len(shared) else None
 
             def measure() -> dict[str, dict[str, Any]]:
                 by_set: dict[str, dict[str, Score]] = {}
@@ -221,12 +224,14 @@ class Evaluator:
                     sets = anchor_sets(split, held_out, data.classes, n, self.batch, self.seed, extract)
                     for name, size, features in sets:
                         by_set[name] = self._measure_scores(features, size, split, names=unpaired)
-                if self.pairs is not None and len(unpaired) < len(shared):
-                    extract, size = partial(self._feature_batches, like=split), min(n, len(self.pairs.split))
+                if pairs is not None:
+                    from saddlepoint.evaluation.paired_anchor import paired_anchor_sets  # imports Pillow
+
+                    extract, size = partial(self._feature_batches, like=split), min(n, len(pairs.split))
+                    fields = {**STORED_FIELDS, "inputs": pairs.split.name}
                     for name, features in paired_anchor_sets(
-                        self.pairs, split.name, len(split), size, self.batch, extract
+                        pairs, "train", len(data.split("train")), size, self.batch, extract
                     ):
-                        fields = {**STORED_FIELDS, "inputs": self.pairs.split.name}
                         by_set[name] = self._measure_scores(features, size, split, fields, shared)
                 for name, metric in self._applicable_metrics(len(split), n, labelled=True, quiet=True).items():
                     for set_name, value in metric.anchor_scores(n).items():
@@ -237,7 +242,7 @@ class Evaluator:
             about = {
                 "anchors": VERSION,
                 "held": [part.sha256 for part in held_out],
-                **({} if self.pairs is None else {"pairs": describe_pairs(self.pairs)}),
+                **({} if pairs is None else {"pairs": pairs.describe()}),
                 "own": {name: metric.anchor_settings() for name, metric in self.metrics.items()},
                 "contracts": [self._build_contract(name, name, split, n, shape).to_dict() for name in self.metrics],
             }

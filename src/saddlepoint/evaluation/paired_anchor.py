@@ -11,7 +11,6 @@ bicubic, Lanczos   interpolation of a smaller input, by Pillow
 truth              the truth itself: the scores of a perfect generator
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
@@ -39,14 +38,7 @@ class Pairs(Protocol):
 
     def __call__(self, split: str, index: Tensor) -> Any: ...
 
-
-def describe_pairs(pairs: Pairs) -> dict[str, Any]:
-    """Return what the anchors depend on: the split, and a hash of its first 64 inputs and masks."""
-    content = hashlib.sha256()
-    first = pairs(pairs.split.name, torch.arange(min(64, len(pairs.split))))
-    for tensor in (first.target, first.source, first.mask):
-        content.update(b"none" if tensor is None else f"{list(tensor.shape)}".encode() + tensor.numpy().tobytes())
-    return {"split": pairs.split.name, "data": pairs.split.sha256, "first": content.hexdigest()}
+    def describe(self) -> dict[str, Any]: ...  # what anchors depend on
 
 
 def paired_anchor_sets(

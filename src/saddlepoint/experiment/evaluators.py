@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -127,11 +127,14 @@ def check_extractors_score_nothing(game: Game, evaluators: Iterable[Evaluator | 
             )
 
 
-def _terms_with_extractor(game: Game) -> Iterator[tuple[str, Any]]:
-    for player in game.players:
-        for name, term in game.player(player).terms.items():
-            if getattr(term, "extractor", None) is not None:
-                yield f"regularizer.{player}.{name}", term
+def _terms_with_extractor(game: Game) -> list[tuple[str, Any]]:
+    """Return the terms that compare features of an extractor, with their keys."""
+    terms = []
+    for path, module in game.named_modules():
+        if ".regularizers." in path and isinstance(getattr(module, "extractor", None), str):
+            _, player, _, name = path.split(".", 3)
+            terms.append((f"regularizer.{player}.{name}", module))
+    return terms
 
 
 def _load_for_term(config: CheckedConfig, data: Any, name: str) -> Any:

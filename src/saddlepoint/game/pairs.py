@@ -5,6 +5,7 @@ labels alone. The truth of a sample is the column x of its row; its input is the
 its side starts from.
 """
 
+import hashlib
 from typing import Any, NamedTuple
 
 import torch
@@ -81,3 +82,11 @@ class PairSource:
         rows = self.data.batch_at(split, index)
         stream = Stream(0, f"pairs/{split}/{int(index[0]) if len(index) else 0}", device=self.game.device)
         return _pair(self.game, _condition_of_rows(self.game, rows, stream), rows)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what anchors depend on: the split, and a hash of its first 64 inputs, truths and masks."""
+        content = hashlib.sha256()
+        first = self(self.split.name, torch.arange(min(64, len(self.split))))
+        for tensor in (first.target, first.source, first.mask):
+            content.update(b"none" if tensor is None else f"{list(tensor.shape)}".encode() + tensor.numpy().tobytes())
+        return {"split": self.split.name, "data": self.split.sha256, "first": content.hexdigest()}
