@@ -252,6 +252,7 @@ NORMS = {  # of both players, or of G only: layers that need a condition or a re
     "virtual_batch_norm": (None, "virtual_batch_norm"),
     "spectral_norm": (None, None),  # of the whole networks
 }
+OF_MAPS = {"instance_norm"}  # over positions, which these networks lack; in tests/architecture/test_translators.py
 # regularizers of games with further players or sides, beside another term and an objective of weight 0, or of w
 ELSEWHERE = {"kl", "balanced_consistency", "latent_consistency", "gradient_ratio", "path_length"}
 SIDES = {**BY_CLASS, "augmented_real": BY_CLASS["real"]}  # the latter only for the term `consistency`
@@ -379,7 +380,7 @@ def test_exactly_the_terms_of_a_slope_per_sample_are_refused_with_a_normalisatio
 
 
 def test_every_normalisation_of_the_catalogue_is_in_the_table() -> None:
-    assert {name for name in catalogue.option_names("layer") if name.endswith("_norm")} <= set(NORMS)
+    assert {name for name in catalogue.option_names("layer") if name.endswith("_norm")} <= {*NORMS, *OF_MAPS}
 
 
 # ------------------------------------------------------------------------------ large network x objective x penalties

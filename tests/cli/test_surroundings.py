@@ -22,6 +22,7 @@ from saddlepoint.run.folder import Run
 
 NEEDED = {
     "export": ["run=x"], "import": ["from=x", "name=x"], "replay": ["dump=x"], "sample": ["run=x"],
+    "apply": ["run=x", "source=x", "to=x"],
 }  # fmt: skip
 PATHS = [(command, key) for command in COMMANDS for key in RELATIVE_KEYS if key in command_keys(command)]
 C = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}  # names of files are ASCII, and text is
@@ -55,9 +56,8 @@ def test_a_tilde_is_expanded_in_paths_of_a_run_and_in_lists(tmp_path, monkeypatc
     monkeypatch.setenv("HOME", str(tmp_path))
     words = ["data=image_folder", "data.shape=[1,8,8]", "data.folder=~/imgs", "evaluation.weights=~/w.pt"]
     config = compose(words)
-    assert [OmegaConf.select(config, key) for key in ABSOLUTE_KEYS if key != "data.root"] == [
-        str(tmp_path / "imgs"), str(tmp_path / "w.pt"),
-    ]  # fmt: skip
+    paths = [OmegaConf.select(config, key) for key in ABSOLUTE_KEYS if key != "data.root"]
+    assert [path for path in paths if path is not None] == [str(tmp_path / "imgs"), str(tmp_path / "w.pt")]
     assert list(compose(["runs=[~/a,~/b]"], command="compare").runs) == [str(tmp_path / name) for name in "ab"]
     assert Run("~/out").folder == tmp_path / "out"
 

@@ -175,7 +175,7 @@ def test_an_image_condition_is_sampled_from_held_out_rows_and_from_a_folder(tmp_
     generator = ["architecture.generator._target_=pix.Translator", "allow_target=[paired,pix]"]
     overrides = [*PIX2PIX, "architecture.discriminator.condition={source: 16}", *generator]
     record = paired(tmp_path / "runs", *overrides)
-    assert "fid_identity_40_train" in record.summary["final"]
+    assert "fid_identity_20_train" in record.summary["final"]
     game = load(record, allow=["paired", "pix"])
     from paired import Pairs
 

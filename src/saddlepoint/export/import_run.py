@@ -62,6 +62,7 @@ class SampleSource:
     licence: str | None = None
     source: str | None = None
     batch_norm: str = "running"
+    inputs: str = ""  # the split whose rows samples are computed from
 
 
 def import_run(
@@ -119,9 +120,10 @@ def _load_generator_source(request: ImportRequest, config: DictConfig, data: Any
     with preserve_random_state():
         generator.sampler(seed, "trial", data)(2)  # raises an error before the data are evaluated
     digest = sha256(file.read_bytes()).hexdigest()
+    split = description.conditions.partition("split:")[2]
     return SampleSource("generator", lambda name: generator.sampler(seed, name, data), digest, description.weights,
                         licence=description.licence, source=description.source,
-                        batch_norm=description.batch_norm)  # fmt: skip
+                        batch_norm=description.batch_norm, inputs=split)  # fmt: skip
 
 
 def _load_sample_source(path: Path, data: Any, log: Log) -> SampleSource:
@@ -152,7 +154,7 @@ def _measure_samples_and_anchors(
     for evaluator in evaluators:
         wanted = evaluator.sample_count(data)
         evaluator.n = min(wanted, source.most or wanted)
-        scores |= evaluator(source.sampler("evaluation"), data, weights, source.batch_norm)
+        scores |= evaluator(source.sampler("evaluation"), data, weights, source.batch_norm, inputs=source.inputs)
     check_any_score(scores)
     return scores, measure_all_anchors(evaluators, data)
 

@@ -101,7 +101,10 @@ def sampling_modules(game: Any, average: bool = True) -> tuple[dict[str, nn.Modu
 
 
 def sampling_contract(game: Any, average: bool, batch_norm: str, batch: int) -> dict[str, Any]:
-    """Return the contract fields `weights`, `batch_norm`, `dropout` and `inputs` of samples in batches of `batch`."""
+    """Return the contract fields `weights`, `batch_norm` and `dropout` of samples in batches of `batch`.
+
+    Also `inputs`, the split whose rows samples are computed from, if there is one.
+    """
     networks, weights = sampling_modules(game, average)
     layers = [module for network in networks.values() for module in network.modules() if isinstance(module, BatchNorm)]
     batch_field = f"batch of {batch}"  # samples depend on the others in their batch
@@ -112,8 +115,8 @@ def sampling_contract(game: Any, average: bool, batch_norm: str, batch: int) -> 
         reestimated = any(ema.statistics == "reestimated" for ema in averages if ema is not None) and bool(layers)
         dependent = any(map(is_batch_dependent, networks.values()))
         statistics = ["reestimated" if reestimated else "running", *([batch_field] if dependent else [])]
-    inputs = game.conditions.split_name if game.conditions.split_name and condition_columns(game) else ""
-    return {"weights": weights, "batch_norm": ", ".join(statistics), "dropout": game.dropout, "inputs": inputs}
+    fields = {"weights": weights, "batch_norm": ", ".join(statistics), "dropout": game.dropout}
+    return fields | ({"inputs": split} if (split := game.conditions.split_name) and condition_columns(game) else {})
 
 
 def is_batch_dependent(network: nn.Module) -> bool:
