@@ -65,6 +65,9 @@ class Counts:
 
 def count_until_first_round(overrides: list[str]) -> Counts:
     """Return the counts of one `saddlepoint train <overrides>` up to its first round."""
+    import pytorch_lightning  # noqa: F401 -- other packages are not counted, and a profiler slows their import
+    import torchmetrics  # noqa: F401
+
     from saddlepoint.__main__ import main
 
     counts = Counts()

@@ -12,6 +12,8 @@ import zipfile
 import numpy
 import pytest
 
+from saddlepoint.cli import main
+
 SMALL = ["images=1280", "architecture.generator.widths=[16]", "architecture.discriminator.widths=[16]", "logger=none"]
 
 
@@ -25,6 +27,25 @@ def saddlepoint(folder, *arguments, **environment):
         text=True,
         timeout=200,
     )
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The command line in this process, in the folder of the test: a function, as `saddlepoint` above."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # as the command line does
+    before = set(sys.modules)
+
+    def command(*arguments, **environment):
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            return main(arguments)
+
+    yield command
+    for name in set(sys.modules) - before:
+        if name.startswith("my"):  # the modules that docs/extending.md defines
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +64,11 @@ def wheel(checkout, tmp_path_factory):
 
 def test_the_wheel_runs_in_an_empty_folder(wheel, tmp_path):
     assert (wheel / "saddlepoint" / "conf" / "objective" / "hinge.yaml").exists()
-    process = saddlepoint(tmp_path, "train", "images=5000", PYTHONPATH=str(wheel))
+    process = saddlepoint(tmp_path, "train", *SMALL, PYTHONPATH=str(wheel))
     assert process.returncode == 0, process.stderr
     (run,) = (tmp_path / "outputs").glob("digits-mlp-nonsaturating-*/seed0")
     summary = json.loads((run / "summary.json").read_text())
-    assert (summary["status"], summary["images"]) == ("finished", 5056)
+    assert (summary["status"], summary["images"]) == ("finished", 1280)
     where = subprocess.run([sys.executable, "-c", "import saddlepoint; print(saddlepoint.__file__)"],
                            env={**os.environ, "PYTHONPATH": str(wheel)}, capture_output=True, text=True)  # fmt: skip
     assert where.stdout.startswith(str(wheel)), "it was the wheel that ran"
@@ -82,22 +103,22 @@ def user_folder(checkout, tmp_path):
     return tmp_path
 
 
-def test_a_user_defined_objective_needs_one_python_file_and_one_yaml(user_folder):
+def test_a_user_defined_objective_needs_one_python_file_and_one_yaml(user_folder, here, capsys):
     arguments = ["objective=mine", "objective.discriminator.margin=0.5", "regularizer=[r1]", *SMALL]
-    refused = saddlepoint(user_folder, "train", "--config-dir", "conf", *arguments)
-    assert (refused.returncode, "'allow_target=[mylosses]'" in refused.stderr) == (1, True), "it says what to type"
-    process = saddlepoint(user_folder, "train", "--config-dir", "conf", *arguments, "allow_target=[mylosses]")
+    assert here("train", "--config-dir", "conf", *arguments) == 1
+    assert "'allow_target=[mylosses]'" in capsys.readouterr().err, "it says what to type"
+    arguments += ["metric=[]", "evaluation.extractor=null", "allow_target=[mylosses]"]
+    process = saddlepoint(user_folder, "train", "--config-dir", "conf", *arguments)
     assert process.returncode == 0, process.stderr
     (run,) = (user_folder / "outputs").glob("digits-mlp-mine-r1-*/seed0")
     assert "adversarial (mine" in process.stderr or "mylosses" in process.stderr
     sampling = ["sample", f"run={run.relative_to(user_folder)}", "n=4", "to=x.npz"]
-    assert saddlepoint(user_folder, *sampling).returncode == 1, "a run folder may have been sent: it allows nothing"
-    sampled = saddlepoint(user_folder, *sampling, SADDLEPOINT_ALLOW_TARGET="mylosses")
-    assert sampled.returncode == 0, sampled.stderr
+    assert here(*sampling) == 1, "a run folder may have been sent: it allows nothing"
+    assert here(*sampling, SADDLEPOINT_ALLOW_TARGET="mylosses") == 0
     assert (user_folder / "x.npz").exists()
-    mistyped = saddlepoint(user_folder, "train", "--config-dir", "conf", "objective=mini")
-    assert mistyped.returncode == 1
-    assert "mine" in mistyped.stderr
+    capsys.readouterr()
+    assert here("train", "--config-dir", "conf", "objective=mini") == 1
+    assert "mine" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -149,18 +170,17 @@ def test_a_user_defined_modality_is_trained_sampled_and_measured_as_documented(c
     assert "write them to an array.npz" in refused.stderr
 
 
-def test_the_notebook_example_runs_as_documented(checkout, user_folder):
+def test_the_notebook_example_runs_as_documented(checkout, user_folder, here):
     text = (checkout / "docs" / "extending.md").read_text()
     code = re.search(r"## From Python.*?```python\n(.*?)```", text, re.S)[1].replace("images=20_000", "images=1280")
-    code += "\nassert run.summary['status'] == 'finished' and game.sample(3).shape == (3, 1, 8, 8)\nprint('done')\n"
-    code += "other = saddlepoint.compose(['objective=mine'], config_dir='conf')\n"
-    code += "assert other.choice.objective == 'mine'\n"
-    process = subprocess.run([sys.executable, "-c", code], cwd=user_folder, capture_output=True, text=True, timeout=200)
-    assert process.returncode == 0, process.stderr
-    assert "done" in process.stdout
+    defined = {}
+    exec(code, defined)
+    assert defined["run"].summary["status"] == "finished"
+    assert defined["game"].sample(3).shape == (3, 1, 8, 8)
+    assert defined["saddlepoint"].compose(["objective=mine"], config_dir="conf").choice.objective == "mine"
 
 
-def test_a_user_defined_conditional_layer_is_trained_and_sampled_as_documented(checkout, tmp_path):
+def test_a_user_defined_conditional_layer_is_trained_and_sampled_as_documented(checkout, tmp_path, here, capsys):
     """Trained by class, and sampled by class."""
     text = (checkout / "docs" / "extending.md").read_text()
     for path in ("mylayers.py", "conf/layer/film.yaml"):
@@ -168,11 +188,11 @@ def test_a_user_defined_conditional_layer_is_trained_and_sampled_as_documented(c
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(block[1])
     (line,) = re.findall(r"^    saddlepoint (train .*norm=film.*)$", text, re.M)
-    process = saddlepoint(tmp_path, *shlex.split(line), *SMALL, "metric=[]", "evaluation.extractor=null")
-    assert process.returncode == 0, process.stderr
-    assert "no network and no term uses it" not in process.stderr
+    assert here(*shlex.split(line), *SMALL, "metric=[]", "evaluation.extractor=null") == 0
+    printed = capsys.readouterr().err
+    assert "run: " in printed
+    assert "no network and no term uses it" not in printed
     (run,) = (tmp_path / "outputs").glob("digits-mlp-nonsaturating-*/seed0")
     sampling = ["sample", f"run={run.relative_to(tmp_path)}", "n=4", "to=x.npz", "label=3"]
-    sampled = saddlepoint(tmp_path, *sampling, SADDLEPOINT_ALLOW_TARGET="mylayers")
-    assert sampled.returncode == 0, sampled.stderr
+    assert here(*sampling, SADDLEPOINT_ALLOW_TARGET="mylayers") == 0
     assert (tmp_path / "x.npz").exists()
