@@ -11,6 +11,7 @@ from saddlepoint.architecture import r3gan
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
 from saddlepoint.config.instantiate import instantiate
+from saddlepoint.layer.projection import Projection
 from saddlepoint.schedule.schedule import value_at
 
 LAST = "residual.4"  # the last convolution of a block
@@ -93,6 +94,24 @@ def test_at_the_start_g_is_linear_in_the_latent_and_d_has_one_slope_everywhere()
                 p.normal_(std=0.1)
     (slope,) = torch.autograd.grad(discriminator(x).logits.sum(), x)
     assert not torch.allclose(slope, slope[:1].expand_as(slope), atol=1e-3)
+
+
+def test_the_class_embedding_starts_as_a_linear_map_of_one_hot_vectors_with_gain_1_over_root_f() -> None:
+    torch.manual_seed(0)
+    discriminator = r3gan.Discriminator([3, 16, 16], [256] * 3, blocks=1, readout=partial(Projection, classes=50))
+    embedding = discriminator.readout.embedding.weight
+    assert embedding.std().item() == pytest.approx(1 / math.sqrt(50 * 256), rel=0.05)
+
+
+def test_resampling_does_not_move_images() -> None:
+    """At the start, where blocks are the identity, mirrored maps of 4 x 4 give G's image and D's input mirrored."""
+    generator, discriminator = small()
+    z, images = {"z": torch.randn(2, 6)}, torch.randn(2, 3, 32, 32)
+    x, logits = generator(z), discriminator(images).logits
+    for basis in (generator.basis, discriminator.trunk["flat"][0].weight):
+        basis.data = basis.data.flip(-2, -1)
+    assert torch.allclose(generator(z), x.flip(2, 3), atol=1e-5)
+    assert torch.allclose(discriminator(images.flip(2, 3)).logits, logits, atol=1e-5)
 
 
 def test_the_signal_keeps_its_scale_through_g_at_the_start() -> None:

@@ -41,6 +41,14 @@ def test_taps_1_1_are_the_mean_and_the_nearest_neighbour() -> None:
     assert torch.allclose(Upsample((1, 1))(x), interpolate(x, scale_factor=2), atol=1e-6)
 
 
+def test_taps_1_3_3_1_interpolate_bilinearly_and_treat_left_and_right_alike() -> None:
+    x = torch.randn(2, 3, 8, 8)
+    y = interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    assert torch.allclose(Upsample()(x)[..., 1:-1, 1:-1], y[..., 1:-1, 1:-1], atol=1e-6)
+    for layer in (Upsample(), Downsample()):
+        assert torch.allclose(layer(x.flip(2, 3)), layer(x).flip(2, 3), atol=1e-6)
+
+
 def test_taps_1_2_1_keep_every_pixel_and_put_the_mean_of_two_between_them() -> None:
     x = torch.randn(1, 1, 5, 5)
     y = Upsample((1, 2, 1))(x)

@@ -2,13 +2,15 @@
 
     G       a learned 4 x 4 basis, scaled per channel by a linear map of the latent -> stages -> 1 x 1 convolution
     D       1 x 1 convolution -> stages in reverse order -> depthwise 4 x 4 convolution -> logit
-    stage   [1 x 1 if the width changes], bilinear up (all but the first), blocks; in D blocks, down, [1 x 1]
+    stage   [1 x 1 if the width changes], bilinear up (all but the first), blocks; in D blocks, down, [1 x 1];
+            taps 1, 3, 3, 1: the authors' code convolves its filter 1, 2, 1 with 1, 1
     block   x + conv 1 x 1 (act(grouped conv 3 x 3 (act(conv 1 x 1 (x))))); act: leaky ReLU 0.2, on twice the channels
 
 Initialisation (Zhang et al. 2019, arXiv:1901.09321): weights are N(0, gain^2 / fan-in), with gain 0 for the last
 convolution of a block, sqrt(2 / 1.04) L^(-1/4) for its first two, where L is the number of blocks of the network and
--1/4 = -1/(2 m - 2) for m = 3 convolutions per block, and gain 1 elsewhere. So at the start blocks are the identity,
-G is linear in the latent and D in x. Only convolutions before an activation have a bias. G's range is not bounded.
+-1/4 = -1/(2 m - 2) for m = 3 convolutions per block, F^(-1/2) for D's embeddings of classes in F numbers, and gain 1
+elsewhere. So at the start blocks are the identity, G is linear in the latent and D in x. Only convolutions before an
+activation have a bias. G's range is not bounded.
 """
 
 import math
@@ -27,7 +29,6 @@ from saddlepoint.layer.residual_block import Layer
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
 WIDTHS = (768, 768, 768, 768)  # of the paper's network for CIFAR-10
-BILINEAR = (1, 2, 1)
 
 
 class Block(nn.Module):
@@ -81,7 +82,7 @@ class Generator(nn.Module):
         self.basis = nn.Parameter(torch.randn(widths[0], 4, 4))
         stages = [_blocks(width, blocks, group, blocks * len(widths)) for width in widths]
         for stage, (a, b) in zip(stages[1:], pairwise(widths), strict=True):
-            stage[:0] = [*_change_width(a, b), Upsample(BILINEAR)]
+            stage[:0] = [*_change_width(a, b), Upsample()]
         self.stages = nn.Sequential(*(nn.Sequential(*stage) for stage in stages))
         self.output = _initialise(nn.Conv2d(widths[-1], shape[0], 1, bias=False))
 
@@ -114,7 +115,7 @@ class Discriminator(discriminator.Discriminator):
         downwards = list(reversed(widths))
         stages = [_blocks(width, blocks, group, blocks * len(widths)) for width in downwards]
         for stage, (a, b) in zip(stages, pairwise(downwards), strict=False):
-            stage += [Downsample(BILINEAR), *_change_width(a, b)]
+            stage += [Downsample(), *_change_width(a, b)]
         channels = shape[0] + join.width
         trunk: dict[str, nn.Module] = {"input": _initialise(nn.Conv2d(channels, downwards[0], 1, bias=False))}
         if condition:
@@ -126,6 +127,8 @@ class Discriminator(discriminator.Discriminator):
         for layer in (*self.neck.modules(), *self.readout.modules(), *self.heads.modules()):
             if isinstance(layer, nn.Linear):
                 _initialise(layer)
+            elif isinstance(layer, nn.Embedding):  # a linear map of one-hot vectors
+                nn.init.normal_(layer.weight, std=layer.weight.numel() ** -0.5)
 
 
 def _initialise(layer: Layer, gain: float = 1.0) -> Layer:

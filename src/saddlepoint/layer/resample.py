@@ -3,8 +3,9 @@
     down:  y[i] = sum_j k[j] x[2 i + j - p]        up:  y[2 i + j - p] += 2 k[j] x[i]        in each of both dimensions
 
 k are the taps, divided by their sum; p = (len(k) - 1) // 2; x is 0 outside. `up` is 4 times the transpose of `down`.
-Zhang 2019 (arXiv:1904.11486), section 3. Taps 1, 3, 3, 1 are those of Karras et al. 2019 (arXiv:1912.04958, the code);
-1, 2, 1 interpolate bilinearly; 1, 1 are the mean of 2 x 2 and the nearest neighbour, without anti-aliasing.
+Zhang 2019 (arXiv:1904.11486), section 3. Taps 1, 3, 3, 1 are those of Karras et al. 2019 (arXiv:1912.04958, the code)
+and interpolate bilinearly; 1, 1 are the mean of 2 x 2 and the nearest neighbour, without anti-aliasing. An odd number of
+taps moves images by half a pixel of the higher resolution: 1, 2, 1 keep every pixel and put means between them.
 """
 
 from collections.abc import Sequence
