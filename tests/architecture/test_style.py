@@ -120,6 +120,17 @@ def test_noise_is_drawn_in_training_only() -> None:
     assert torch.equal(generator(latent)[0], generator(latent)[0])
 
 
+def test_the_steps_of_adam_of_the_experiment_move_and_forget_as_much_per_turn_as_those_of_the_authors_code() -> None:
+    """Theirs: k + 1 steps in k turns, with lr k / (k + 1) and betas to this power."""
+    config = compose(["experiment=style_small", "data.root=."])
+    for player, term in (("discriminator", "r1"), ("generator", "path_length")):
+        adam, k = config.optimizer[player], config.regularizer[player][term].every
+        factor = k / (k + 1)
+        assert k * adam.lr == pytest.approx((k + 1) * 2.5e-3 * factor)
+        assert adam.betas[0] == 0
+        assert adam.betas[1] ** k == pytest.approx((0.99**factor) ** (k + 1))
+
+
 # ------------------------------------------------------------------------------------------------------------- a run
 
 
