@@ -4,8 +4,8 @@
 
 k are the taps, divided by their sum; p = (len(k) - 1) // 2; x is 0 outside. `up` is 4 times the transpose of `down`.
 Zhang 2019 (arXiv:1904.11486), section 3. Taps 1, 3, 3, 1 are those of Karras et al. 2019 (arXiv:1912.04958, the code)
-and interpolate bilinearly; 1, 1 are the mean of 2 x 2 and the nearest neighbour, without anti-aliasing. An odd number of
-taps moves images by half a pixel of the higher resolution: 1, 2, 1 keep every pixel and put means between them.
+and interpolate bilinearly; 1, 1 are the mean of 2 x 2 and the nearest neighbour, without anti-aliasing. An odd number
+of taps moves images by half a pixel of the higher resolution: 1, 2, 1 keep every pixel and put means between them.
 """
 
 from collections.abc import Sequence
