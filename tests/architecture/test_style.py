@@ -8,6 +8,7 @@ import pytest
 import torch
 from runs import assert_equal, state
 from torch import Tensor, nn
+from torch.nn.functional import conv2d, leaky_relu
 
 from saddlepoint.architecture import style
 from saddlepoint.cli import main
@@ -85,6 +86,28 @@ def test_logits_start_near_0_and_samples_in_the_range_of_images() -> None:
     output = discriminator(torch.randn(16, 3, 32, 32))
     assert output.logits.abs().max() < 3
     assert all(0.1 < h.square().mean() < 2 for h in output.features.values())
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_a_down_block_equals_its_equations(residual: bool) -> None:
+    torch.manual_seed(0)
+    block, x = style.DownBlock(3, 5, residual), torch.randn(2, 3, 8, 8)
+    first, second = (layer for layer in block.layers if isinstance(layer, nn.Conv2d))
+    for layer in (first, second):
+        layer.bias.data.normal_()
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    kernel = torch.outer(taps, taps).expand(3, 1, 4, 4)
+
+    def activated(y: Tensor) -> Tensor:
+        return 2**0.5 * leaky_relu(y, 0.2)
+
+    y = activated(conv2d(x, first.weight / 27**0.5, first.bias, padding=1))
+    y = conv2d(y, kernel, padding=2, groups=3)  # one pixel more than x, for a convolution without zeros around it
+    y = activated(conv2d(y, second.weight / 27**0.5, second.bias, stride=2))
+    if residual:
+        shortcut = conv2d(conv2d(x, kernel, padding=1, stride=2, groups=3), block.shortcut[1].weight / 3**0.5)
+        y = (y + shortcut) / 2**0.5
+    assert torch.allclose(block(x), y, atol=1e-5)
 
 
 def test_mixing_with_probability_0_is_the_plain_network_and_1_mixes_every_sample() -> None:

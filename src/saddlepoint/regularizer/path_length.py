@@ -23,7 +23,7 @@ from saddlepoint.turn import Turn, side_of_player
 class PathLength(Regularizer):
     """The mean squared deviation of ||J^T y|| from its running mean, over the fakes of a turn as G made them.
 
-    decay  weight of the current mean length in the running mean, which is initialised on the first turn
+    decay  weight of the current mean length in the running mean, which starts at the first mean (the authors': at 0)
     G returns (x, w), w [N, ..., dim].
     """
 
