@@ -5,7 +5,7 @@
 Karras et al. 2019 (arXiv:1912.04958), section 2 and figure 7 (skip generator, residual discriminator). For CIFAR-10 the
 code of Karras et al. 2020 (arXiv:2006.06676, `cfg=cifar`) has two mapping layers, a plain discriminator and groups of
 32. Differences: noise is off in evaluation (`layer.noise_injection`), style mixing is drawn per sample
-(`layer.style_mixing`), and a class is a one-hot vector beside z; their code embeds it in G, at the scale of z, and in D.
+(`layer.style_mixing`), and a class is a one-hot vector beside z; theirs embeds it in G, at the scale of z, and in D.
 """
 
 import math
