@@ -388,3 +388,17 @@ def test_overrides_change_only_their_keys_of_a_runs_config(run: DictConfig) -> N
 def test_invalid_overrides_of_a_runs_config_are_refused(run: DictConfig, override: str, item: str) -> None:
     with pytest.raises(Mistake, match=re.escape(item)):
         apply_overrides(run, [override])
+
+
+@pytest.mark.parametrize("override", ["regularizer: [r1]", "data: gaussians"])
+def test_an_override_before_another_entry_of_the_defaults_is_refused_with_its_file(
+    tmp_path: Path, override: str
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    file = tmp_path / "experiment" / "early.yaml"
+    layer = "/layer@architecture.generator.norm: layer_norm"
+    file.write_text(f"# @package _global_\ndefaults:\n  - override /{override}\n  - {layer}\n")
+    with pytest.raises(Mistake, match=r"early.*(end of the defaults list|with override to the end)"):
+        compose(["experiment=early"], config_dir=tmp_path)
+    file.write_text(f"# @package _global_\ndefaults:\n  - {layer}\n  - override /{override}\n")
+    assert compose(["experiment=early"], config_dir=tmp_path).architecture.generator.norm is not None

@@ -63,8 +63,24 @@ def merge_choices(
             raise ValueError(f"{listed[0]} is a list")
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError) as error:
         raise Mistake(_error_message(error, user_conf)) from error
+    except AssertionError as error:  # Hydra's, if a list is overridden before another entry
+        if message := _misplaced_override(user_conf):
+            raise Mistake(message) from error
+        raise
     OmegaConf.set_struct(config, True)
     return config, _chosen_names(options, groups)
+
+
+def _misplaced_override(user_conf: Path | None) -> str:
+    """Return a message about a file in whose defaults an `override` is before another entry, "" if there is none."""
+    for path in [path for folder in catalogue.conf_folders(user_conf) for path in sorted(Path(folder).rglob("*.yaml"))]:
+        entries = [
+            next(iter(entry)) for entry in load_yaml(path).get("defaults") or () if isinstance(entry, DictConfig)
+        ]
+        for before, entry in pairwise(map(str, entries)):
+            if before.startswith("override ") and not entry.startswith("override "):
+                return f"{path}: {entry} is after {before} in its defaults: move all lines with override to the end"
+    return ""
 
 
 class _Yaml(FileConfigSource):
