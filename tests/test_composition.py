@@ -128,10 +128,15 @@ def overrides_for(config_file: str) -> list[str]:
     ]
 
 
+@cache
+def composed(config_file: str) -> DictConfig:
+    """The config with a config file, composed once for all tests of this module."""
+    return compose(overrides_for(config_file))
+
+
 @pytest.mark.parametrize("config_file", CONFIG_FILES)
 def test_every_config_file_composes_and_passes_the_check(config_file: str) -> None:
-    config = compose(overrides_for(config_file))
-    check(config)
+    config = check(copy.deepcopy(composed(config_file)))
     group, _, name = config_file.partition("/")
     chosen = [names for key, names in config.choice.items() if key.split("@")[0] == group and names != []]
     assert chosen[-1:] in ([name], [[name]])
@@ -146,7 +151,7 @@ def nodes(config_file: str) -> Iterator[tuple[str, DictConfig]]:
     config: Any = OmegaConf.load(path)
     if "defaults" in config:
         group = config_file.partition("/")[0]
-        config = compose(overrides_for(config_file)).get(group)  # None for a protocol
+        config = composed(config_file).get(group)  # None for a protocol
 
     def walk(node: Any, key: str) -> Iterator[tuple[str, DictConfig]]:
         if isinstance(node, DictConfig) and not node._is_none() and not node._is_interpolation():
@@ -291,21 +296,22 @@ def components(objective: str) -> dict[str, tuple[Any, dict[str, Regularizer]]]:
     }
 
 
-def small_game(objective: str, regularizer: str | None, normalisation: str) -> Game:
-    """The two-player game with tiny perceptrons, one regularizer and one normalisation."""
-    parts = {"z": Normal(3), **({"category": Categorical(4)} if regularizer == "mutual_information" else {})}
+def small_game(objective: str, regularizers: Sequence[str], normalisation: str) -> Game:
+    """The two-player game with tiny perceptrons, some regularizers and one normalisation."""
+    parts = {"z": Normal(3), **({"category": Categorical(4)} if "mutual_information" in regularizers else {})}
     of_d, of_g = map(norm, NORMS[normalisation])
+    heads = {head: size for name in regularizers for head, size in HEADS.get(name, {}).items()}
     networks = {
-        "discriminator": mlp.Discriminator([2], [6], of_d, heads=HEADS.get(regularizer or "")),
+        "discriminator": mlp.Discriminator([2], [6], of_d, heads=heads or None),
         "generator": mlp.Generator(sum(part.dim for part in parts.values()), [2], [6], of_g),
     }
     players = {}
     for name, network in networks.items():
         loss, terms = components(objective)[name]
-        one_term = {key: copy.deepcopy(term) for key, term in terms.items() if key == regularizer}
+        some_terms = {key: copy.deepcopy(term) for key, term in terms.items() if key in regularizers}
         network = SpectralNorm(network) if normalisation == "spectral_norm" else network
-        players[name] = Player(network, partial(torch.optim.SGD, lr=0.01), loss, one_term)
-    assert regularizer is None or any(player.terms for player in players.values())
+        players[name] = Player(network, partial(torch.optim.SGD, lr=0.01), loss, some_terms)
+    assert {term for player in players.values() for term in player.terms} == set(regularizers)
     return Game(players, Prior(**parts), sides=SIDES, conditions="labels", classes={"y": 8})
 
 
@@ -347,20 +353,35 @@ def one_batch() -> Batch:
     return Batch(x[0], y, (x[1], y))
 
 
+# regularizers that share a game: a round evaluates each, as a term of its own; the last has a head of another size
+TOGETHER: list[list[str]] = [[], [name for name in OF_TWO_PLAYERS if name != "multi_hinge"], ["multi_hinge"]]
+
+
 @pytest.mark.parametrize("objective", catalogue.option_names("objective"))
 def test_every_objective_plays_a_round_with_every_regularizer_and_normalisation_and_moves_only_the_mover(
     objective: str,
 ) -> None:
     torch.manual_seed(0)
     batch = one_batch()
-    for regularizer, normalisation in product([None, *OF_TWO_PLAYERS], NORMS):
-        if regularizer in REFUSED.get(normalisation, ()):
-            continue
-        game, what = small_game(objective, regularizer, normalisation), f"{objective}, {regularizer}, {normalisation}"
+    for together, normalisation in product(TOGETHER, NORMS):
+        regularizers = [name for name in together if name not in REFUSED.get(normalisation, ())]
+        game, what = small_game(objective, regularizers, normalisation), f"{objective}, {regularizers}, {normalisation}"
         run_data_dependent_init(game, [batch])
         check_one_round(game, batch, what)
         terms = {term for losses, _ in game.last_losses.values() for term in losses}
-        assert terms == {"adversarial", *([regularizer] if regularizer else [])}, what
+        assert terms == {"adversarial", *regularizers}, what
+
+
+@pytest.mark.slow  # each alone, under one objective: above they share a game
+@pytest.mark.parametrize("regularizer", OF_TWO_PLAYERS)
+def test_every_regularizer_alone_plays_a_round_with_every_normalisation(regularizer: str) -> None:
+    torch.manual_seed(0)
+    batch = one_batch()
+    for normalisation in NORMS:
+        if regularizer not in REFUSED.get(normalisation, ()):
+            game = small_game("hinge", [regularizer], normalisation)
+            run_data_dependent_init(game, [batch])
+            check_one_round(game, batch, f"{regularizer}, {normalisation}")
 
 
 @pytest.mark.parametrize("normalisation", NORMS)
@@ -369,7 +390,7 @@ def test_exactly_the_terms_of_a_slope_per_sample_are_refused_with_a_normalisatio
 ) -> None:
     refused = {}
     for regularizer in OF_TWO_PLAYERS:
-        game = small_game("hinge", regularizer, normalisation)
+        game = small_game("hinge", [regularizer], normalisation)
         try:
             check_terms_and_makers(game)
             dry_run(game, one_batch())
@@ -410,7 +431,10 @@ ALLOWED = PER_SAMPLE | {"orthogonal", "historical_averaging", "lecam", "feature_
 def test_every_large_network_plays_a_round_under_every_objective_with_the_penalties_that_it_allows(
     architecture: str,
 ) -> None:
-    """All penalties at once: each is a term of its own, so a round evaluates every one on these networks."""
+    """All penalties at once: each is a term of its own, so a round evaluates every one on these networks.
+
+    The objectives play one after another with the same networks, each from where the previous one left them.
+    """
     config = check(
         compose([f"architecture={architecture}", "data=cifar10_jpeg", "prior.z.dim=4", *LARGE[architecture]])
     )
@@ -429,7 +453,7 @@ def test_every_large_network_plays_a_round_under_every_objective_with_the_penalt
             loss = import_target("objective", f"saddlepoint.objective.{objective}.{name}")
             terms = components("hinge")[name][1]
             allowed = {key: copy.deepcopy(term) for key, term in terms.items() if key in names}
-            players[name] = Player(copy.deepcopy(network), partial(torch.optim.Adam, lr=1e-4), loss, allowed)
+            players[name] = Player(network, partial(torch.optim.Adam, lr=1e-4), loss, allowed)
         game = Game(players, Prior(z=Normal(4)), **conditional)
         if objective == "hinge":
             warnings = dry_run(game, batch)  # no penalty is refused

@@ -202,31 +202,6 @@ def test_half_precision_on_a_cpu_is_refused_in_every_spelling(
     assert list(tmp_path.iterdir()) == []
 
 
-ENCODER = (  # a player of a game that the term is for
-    "+game.players.encoder={_target_: saddlepoint.game.player.Player, network: ${architecture.generator}, "
-    "optimizer: ${optimizer.generator}, objective: null, regularizers: ${regularizer.encoder}}"
-)
-
-
-@pytest.mark.parametrize(
-    "group", ["data", "architecture", "regularizer", "metric", "callback", "optimizer", "launcher"]
-)
-def test_all_included_yaml_has_valid_types(group: str) -> None:
-    for name in catalogue.option_names(group):
-        one = f"{group}=[{name}]" if isinstance(catalogue.default_options()[group], list) else f"{group}={name}"
-        words = {
-            "image_folder": ["data.shape=[3,8,8]", "data.classes=null"],
-            "paired_images": ["data.shape=[3,8,8]", "data.classes=null"],
-            "audio_folder": ["data.shape=[1,64]", "data.rate=8000", "data.bits=16"],
-            "text_lines": ["data.shape=[8,3]", "data.vocabulary=['',a,b]"],
-            "patch": ["+architecture.generator={_target_: saddlepoint.architecture.dirac.Generator, shape: [1, 8, 8]}"],
-            "linear_gaussian": ["game=vae", "regularizer=[kl,reconstruction]"],
-        }.get(name, [])
-        words += ["objective.generator=null"] if name == "feature_matching" else []
-        words += [ENCODER] if name == "kl" else []
-        check(compose([one, *words]))
-
-
 def test_every_argument_of_an_included_component_has_an_annotation() -> None:
     """Without an annotation an argument is not checked."""
     bare = []

@@ -148,20 +148,21 @@ def test_cfg_lists_the_runs_and_starts_none(tmp_path: Path, capsys: pytest.Captu
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failed_run_stops_no_other_and_the_same_command_trains_the_unfinished_runs(tmp_path: Path) -> None:
+def test_a_failed_run_stops_no_other_and_the_same_command_trains_the_unfinished_runs(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Each in its own process; one diverges at once, because its learning rate is huge."""
     overrides = [*SMALL[:-1], f"outputs={tmp_path}", "optimizer.generator.lr=1e-3,1e30", "seed=0",
                  "launcher.processes=2", "callback=[journal,checkpoint,finite]",
                  "callback.finite.images_between=64"]  # fmt: skip
-    command = [sys.executable, "-m", "saddlepoint", "train", "-m", *overrides]
-    first = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert first.returncode == 1, first.stderr
-    assert "1 finished, 1 failed" in first.stderr
-    assert "lr=1e+30: saddlepoint:" in first.stderr.replace("1e30", "1e+30")
+    assert main(["train", "-m", *overrides]) == 1
+    first = capfd.readouterr().err
+    assert "1 finished, 1 failed" in first
+    assert "lr=1e+30: saddlepoint:" in first.replace("1e30", "1e+30")
     good = next(path for path in tmp_path.glob("*/seed0/summary.json") if json.loads(path.read_text())["exit"] == 0)
     before = good.stat().st_mtime_ns
-    again = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert "1 finished before" in again.stderr
+    assert main(["train", "-m", *overrides]) == 1
+    assert "1 finished before" in capfd.readouterr().err
     assert good.stat().st_mtime_ns == before
 
 

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from hydra.errors import HydraException, MissingConfigException
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.version import VersionBase, setbase
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 
 from saddlepoint.config import catalogue
@@ -83,6 +85,9 @@ def _misplaced_override(user_conf: Path | None) -> str:
     return ""
 
 
+_parse = cache(partial(yaml.load, Loader=get_yaml_loader()))  # many configs are composed in one process; never changed
+
+
 class _Yaml(FileConfigSource):
     """Hydra's source of a config folder; each file is read once."""
 
@@ -94,7 +99,13 @@ class _Yaml(FileConfigSource):
         path = os.path.join(self.path, self._normalize_file_name(config_path))
         stream = catalogue.open_text_cached(path)
         header = ConfigSource._get_header_dict(stream.getvalue()[:512])
-        return ConfigResult(self.provider, self.path, OmegaConf.load(stream), header)
+        try:
+            content = _parse(stream.getvalue())
+        except yaml.YAMLError:
+            content = None
+        # OmegaConf.load names the file in its errors
+        config = OmegaConf.create(content) if isinstance(content, dict) else OmegaConf.load(stream)
+        return ConfigResult(self.provider, self.path, config, header)
 
 
 def load_yaml(path: str | Path) -> Any:

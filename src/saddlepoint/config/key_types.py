@@ -315,16 +315,12 @@ def check_unknown_keys(config: DictConfig, among: Sequence[str] | None = None) -
 
     `among`: the dotted keys to check; None: all.
     """
-    known, groups, config_yaml = (
-        catalogue.command_keys("train"),
-        {*catalogue.groups(), "choice"},
-        OmegaConf.to_yaml(config),
-    )
+    known, groups = catalogue.command_keys("train"), {*catalogue.groups(), "choice"}
     sections = {key.partition(".")[0] for key in known if "." in key}
     for key in map(str, config):
         if key in sections:
             names = [f"{key}.{name}" for name in config[key]]
-        elif key in groups or re.search(rf"\$\{{[^}}]*\b{re.escape(key)}\b", config_yaml):
+        elif key in groups or key in known or re.search(rf"\$\{{[^}}]*\b{re.escape(key)}\b", OmegaConf.to_yaml(config)):
             names = []
         else:
             names = [key]
