@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,22 @@ from saddlepoint.experiment.train import train
 from saddlepoint.run.folder import Run
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The run without further overrides, trained once; not to be changed."""
+    return run(tmp_path_factory.mktemp("plain"))
+
+
+@pytest.fixture
+def copied(plain, tmp_path):
+    """A function: folder -> a copy of the run there, as if trained there."""
+
+    def copy(outputs=tmp_path):
+        return Run(shutil.copytree(plain.folder, outputs / plain.folder.parent.name / plain.folder.name))
+
+    return copy
+
+
 def test_the_same_seed_gives_the_same_curve_and_another_seed_another(tmp_path):
     first, repeated = run(tmp_path / "a", "seed=3"), run(tmp_path / "b", "seed=3")
     assert rows(first) == rows(repeated)
@@ -28,10 +45,9 @@ def test_the_same_seed_gives_the_same_curve_and_another_seed_another(tmp_path):
     assert rows(run(tmp_path / "c", "seed=4"))[1] != rows(first)[1]
 
 
-def test_evaluating_more_often_or_with_a_cold_cache_changes_nothing_in_training(tmp_path):
-    often = [f"callback.evaluation.images_between={n}" for n in (640, 256)]
-    seldom, frequent = run(tmp_path / "a", often[0]), run(tmp_path / "b", often[1])
-    cold = run(tmp_path / "c", often[0], f"cache={tmp_path / 'cold'}")
+def test_evaluating_more_often_or_with_a_cold_cache_changes_nothing_in_training(plain, tmp_path):
+    seldom, frequent = plain, run(tmp_path / "b", "callback.evaluation.images_between=256")
+    cold = run(tmp_path / "c", f"cache={tmp_path / 'cold'}")
     none = run(tmp_path / "d", "metric=[]")
     assert len([r for r in rows(frequent) if "rounds" in r]) > len(rows(seldom))
     for other in (frequent, cold, none):
@@ -115,9 +131,9 @@ def test_a_run_killed_after_its_first_checkpoint_resumes_to_the_same_result(tmp_
     assert rows(straight) == rows(again)
 
 
-def test_a_run_killed_before_its_first_checkpoint_starts_again_with_the_same_result(tmp_path):
-    straight = run(tmp_path / "a")
-    killed = run(tmp_path / "b")
+def test_a_run_killed_before_its_first_checkpoint_starts_again_with_the_same_result(plain, copied, tmp_path):
+    straight = plain
+    killed = copied(tmp_path / "b")
     for checkpoint in killed.checkpoints.iterdir():
         checkpoint.unlink()
     killed.update_summary(status="running", final={})
@@ -142,8 +158,8 @@ def test_a_run_killed_in_its_final_evaluation_only_repeats_the_evaluation(tmp_pa
     assert again.summary["best"] == straight.summary["best"]
 
 
-def test_a_finished_run_is_left_unchanged(tmp_path):
-    first = run(tmp_path)
+def test_a_finished_run_is_left_unchanged(copied, tmp_path):
+    first = copied()
     before = {path: path.stat().st_mtime_ns for path in first.folder.rglob("*") if path.is_file()}
     again = run(tmp_path)
     assert "finished" in again.said
@@ -151,8 +167,8 @@ def test_a_finished_run_is_left_unchanged(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in first.folder.rglob("*") if path.is_file()} == before
 
 
-def test_overwriting_moves_the_old_run_aside(tmp_path):
-    first = run(tmp_path)
+def test_overwriting_moves_the_old_run_aside(copied, tmp_path):
+    first = copied()
     old = state(first)
     again = run(tmp_path, "overwrite=true")
     assert_equal(old, state(again))
@@ -168,8 +184,8 @@ def test_a_run_folder_of_another_identity_is_refused_and_the_difference_named(tm
     assert (first.folder / "config.yaml").read_text() == before
 
 
-def test_fewer_images_than_a_finished_run_has_are_refused(tmp_path):
-    run(tmp_path)
+def test_fewer_images_than_a_finished_run_has_are_refused(copied, tmp_path):
+    copied()
     with pytest.raises(Mistake, match="cannot end earlier"):
         run(tmp_path, "images=640")
 
@@ -209,9 +225,9 @@ def test_a_diverged_run_names_the_term_stops_and_keeps_the_last_good_checkpoint(
     assert all(torch.isfinite(v).all() for k, v in state(record).items() if isinstance(v, torch.Tensor))
 
 
-def test_a_truncated_checkpoint_is_replaced_by_the_previous_one_with_a_message(tmp_path):
+def test_a_truncated_checkpoint_is_replaced_by_the_previous_one_with_a_message(copied, tmp_path):
     straight = run(tmp_path / "a", "images=2560")
-    cut = run(tmp_path / "b")
+    cut = copied(tmp_path / "b")
     last = cut.checkpoints / "last.ckpt"
     last.write_bytes(last.read_bytes()[:1000])
     again = run(tmp_path / "b", "images=2560")
@@ -301,12 +317,12 @@ def test_the_final_score_updates_the_best_checkpoint_if_it_is_the_best(tmp_path)
     assert_equal(state(record), state(record, "best"))
 
 
-def test_a_run_without_checkpoints_has_the_scores_of_one_with_them(tmp_path):
+def test_a_run_without_checkpoints_has_the_scores_of_one_with_them(plain, tmp_path):
     settings = [override for override in SMALL if not override.startswith("callback.")]
     config = compose([*settings, "callback=[evaluation,journal]", f"outputs={tmp_path / 'without'}"])
     without = train(config, console := Console(file=io.StringIO(), width=200))
     assert without.summary["status"] == "finished"
-    assert without.summary["final"] == run(tmp_path / "with").summary["final"]
+    assert without.summary["final"] == plain.summary["final"]
     assert "this run cannot be resumed" in console.file.getvalue()
 
 
