@@ -112,9 +112,9 @@ def test_a_run_of_two_n_images_equals_one_resumed_at_n_bit_for_bit(name, tmp_pat
         overrides.append(f"outputs={folder}")
         return train(compose([*overrides, "allow_target=[wired]"], CONF))
 
-    straight = run(tmp_path / "a", 320)
-    run(tmp_path / "b", 160)
-    resumed = run(tmp_path / "b", 320)
+    straight = run(tmp_path / "a", 160)
+    run(tmp_path / "b", 80)
+    resumed = run(tmp_path / "b", 160)
     assert_equal(state(straight), state(resumed))
     assert rows(straight) == rows(resumed)
     if name == "cycle":
