@@ -188,7 +188,7 @@ def _convert_arguments(path: str, node: DictConfig, known: Mapping[str, inspect.
         if path.rpartition(".")[0] == "optimizer":  # the player applies schedules (game.player)
             if expected == Number:
                 expected = NumberOrSchedule
-            elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            elif isinstance(value, list) and dict in map(type, value):
                 expected = pydantic_type(tuple[*[float | Callable[[int], float]] * len(value)])
         value_types[key] = expected
     if not value_types:

@@ -34,7 +34,7 @@ MAX_NAME_BYTES = 255  # bytes of one name in a path, on common file systems
 
 
 def _check_name_lengths(value: str) -> str:
-    if any(len(os.fsencode(name)) > MAX_NAME_BYTES for name in value.split(os.sep)):
+    if max(map(len, os.fsencode(value).split(os.fsencode(os.sep)))) > MAX_NAME_BYTES:
         raise ValueError
     return value
 

@@ -141,8 +141,7 @@ def build_game(config: CheckedConfig, data: Any = None) -> Game:
     np.random.seed(derive_seed(config.seed, "numpy") % 2**32)
     random.seed(derive_seed(config.seed, "python"))
     game = instantiate(config.game, "game")
-    for name in game.players:
-        player = game.player(name)
+    for name, player in game.players.items():
         try:
             player.build_optimizer()
         except (ValueError, TypeError, RuntimeError, IndexError) as error:
@@ -239,8 +238,7 @@ def check_batch_sizes(config: CheckedConfig, game: Game) -> None:
     sizes = {"batch": config.batch}
     if config.data.get("labels") is not None:
         sizes["data.labelled_batch"] = config.data.get("labelled_batch") or config.batch
-    for name in game.players:
-        player = game.player(name)
+    for name, player in game.players.items():
         layers = [type(m).__name__ for m in player.network.modules() if getattr(m, "coupled", False)]
         for key, size in sizes.items():
             if size % player.accumulate:
@@ -267,10 +265,8 @@ def check_terms_and_makers(game: Game) -> list[str]:
 def objective_warnings(game: Game) -> list[str]:
     """Return a warning for each player whose loss has no minimum and whose network nothing bounds."""
     lines = []
-    for name in game.players:
-        player = game.player(name)
-        judges = name in {side.judge for side in game.sides.values()}
-        if not judges or player.objective is None or player.terms:
+    for name, player in game.players.items():
+        if player.objective is None or player.regularizers or name not in [side.judge for side in game.sides.values()]:
             continue
         real, fake = logit_gradient(player.objective, FAR, -FAR)
         if (real < 0 or fake > 0) and not any(
@@ -317,8 +313,7 @@ def check_networks_fit(game: Game, shape: tuple[int, ...], classes: int | None) 
     output = _discriminator_output(game, stream, shape) if can_judge_samples(game) else None
     if output is not None and (judge := str(game.sides[game.samples].judge)):
         _check_logits_unbounded(judge, judge_player(game).objective, output.logits)
-    for name in game.players:
-        player = game.player(name)
+    for name, player in game.players.items():
         for fakes in dict.fromkeys((2, 2 * player.multiple)) if player.objective is not None else ():
             zeros = {"real": torch.zeros(2), "fake": torch.zeros(fakes)}
             try:

@@ -35,15 +35,11 @@ class ConditionSource:
             known = [*KINDS, "split:train", "split:validation", "split:test"]
             raise Mistake(f"{key}={source} must be none, labels or split:<name>.{did_you_mean(source, known)}")
         self.source, self.classes, self.key = source, dict(classes or {}), key
+        self.split_name = source.removeprefix(SPLIT) if source.startswith(SPLIT) else None  # whose rows are taken
         for column, size in self.classes.items():
             if size is not None and (type(size) is not int or size < 1):
                 raise Mistake(f"{self._classes_key(column)}={size}: the number of classes is an integer of at least 1")
         self.data: Any | Callable[[], Any] = None
-
-    @property
-    def split_name(self) -> str | None:
-        """The split that rows are taken from; None for other sources."""
-        return self.source.removeprefix(SPLIT) if self.source.startswith(SPLIT) else None
 
     def draw_columns(self, names: Mapping[str, str], n: int, stream: Stream) -> dict[str, Tensor]:
         """Return n rows of the columns in `names` (condition -> column), by condition.

@@ -58,6 +58,7 @@ class Game(GameModule):
             wiring.build_module_dict("players", players), wiring.build_module_dict("makers", makers or {})
         )
         self.prior, self.seed, self.samples, self.dropout = prior, seed, samples, dropout
+        self.__dict__["prior"] = prior  # skips the slow attribute look-up of nn.Module, as for players
         self.conditions = ConditionSource(conditions, classes)
         if LATENT in (draws or ()):
             raise Mistake(f"game.draws.{LATENT}: this is the name of the latents of `prior`; rename the draw")
