@@ -9,6 +9,7 @@ Yaml files are counted when opened.  A cold cache costs more, since anchors are 
 
 from __future__ import annotations
 
+import importlib
 import sys
 import tempfile
 from collections import Counter
@@ -65,10 +66,10 @@ class Counts:
 
 def count_until_first_round(overrides: list[str]) -> Counts:
     """Return the counts of one `saddlepoint train <overrides>` up to its first round."""
-    import pytorch_lightning  # noqa: F401 -- other packages are not counted, and a profiler slows their import
-    import torchmetrics  # noqa: F401
-
     from saddlepoint.__main__ import main
+
+    for package in ("pytorch_lightning", "torchmetrics"):  # not counted, and a profiler slows their import
+        importlib.import_module(package)
 
     counts = Counts()
     sys.addaudithook(counts.audit)

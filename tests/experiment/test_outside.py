@@ -106,7 +106,7 @@ def user_folder(checkout, tmp_path):
 def test_a_user_defined_objective_needs_one_python_file_and_one_yaml(user_folder, here, capsys):
     arguments = ["objective=mine", "objective.discriminator.margin=0.5", "regularizer=[r1]", *SMALL]
     assert here("train", "--config-dir", "conf", *arguments) == 1
-    assert "'allow_target=[mylosses]'" in capsys.readouterr().err, "it says what to type"
+    assert "'allow_target=[mylosses]'" in capsys.readouterr().err, "the message contains the override"
     arguments += ["metric=[]", "evaluation.extractor=null", "allow_target=[mylosses]"]
     assert here("train", "--config-dir", "conf", *arguments) == 0
     (run,) = (user_folder / "outputs").glob("digits-mlp-mine-r1-*/seed0")

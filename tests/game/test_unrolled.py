@@ -5,6 +5,8 @@
 f and r are the means of fakes and reals; the second part of the gradient passes through the K steps.
 """
 
+from functools import partial
+
 import play
 import pytest
 import torch
@@ -34,7 +36,7 @@ class Shift(nn.Module):
 def unrolled_game(steps: int) -> Unrolled:
     torch.manual_seed(0)
     critic = play.Critic(nn.Identity(), nn.Linear(2, 1, bias=False))
-    sgd = lambda parameters: torch.optim.SGD(parameters, lr=1.0)  # noqa: E731
+    sgd = partial(torch.optim.SGD, lr=1.0)
     players = {
         "discriminator": Player(critic, sgd, wasserstein.discriminator),
         "generator": Player(Shift(), sgd, wasserstein.generator),

@@ -36,3 +36,18 @@ def test_truncation_moves_w_toward_the_mean() -> None:
     assert torch.equal(layer(z), w)
     layer.psi = 0.0
     assert torch.equal(layer(z), layer.mean.expand(7, -1))
+
+
+def test_a_class_is_embedded_at_the_scale_of_z() -> None:
+    """About half of the variance of w is between classes, whatever the scale of the embedding."""
+    torch.manual_seed(0)
+    layer = MappingNetwork(64, 64, depth=1, condition=10).eval()
+    z, classes = torch.randn(200, 64), torch.eye(10)
+    w = torch.stack([layer(z, one.expand(200, -1)) for one in classes])  # [class, sample, feature]
+    between = w.mean(1).var(0, correction=0).mean() / w.flatten(0, 1).var(0, correction=0).mean()
+    assert 0.3 < between < 0.7
+    assert layer.embedding is not None
+    layer.embedding.bias.data.zero_()
+    w = layer(z, classes[:1].expand(200, -1))
+    layer.embedding.weight.data *= 7
+    assert torch.allclose(layer(z, classes[:1].expand(200, -1)), w, atol=1e-5)

@@ -16,7 +16,7 @@ from saddlepoint.regularizer.dragan import Dragan
 from saddlepoint.regularizer.gradient_penalty import GradientPenalty
 from saddlepoint.regularizer.mode_seeking import ModeSeeking
 from saddlepoint.stream import Stream
-from saddlepoint.turn import DiscriminatorOutput, Sample
+from saddlepoint.turn import Sample
 
 SIDES = {  # those of game=packing
     "real": {"of": "x"},
@@ -90,7 +90,7 @@ def test_with_a_discriminator_that_adds_up_its_pack_the_losses_are_those_of_sums
 
 def test_penalties_take_one_slope_per_pack() -> None:
     weight = torch.tensor([1.0, 2.0, 4.0, 2.0], dtype=torch.float64)  # of norm 5
-    judge = lambda x, condition: DiscriminatorOutput(x @ weight)  # noqa: E731
+    judge = play.judge(lambda x: x @ weight)
     pack = Packing(2)
     real, fake = (Sample(pack(torch.randn(8, 2, dtype=torch.float64)), {}, judge) for _ in range(2))
     for term, value in ((GradientPenalty(), 16), (Dragan(), 16)):

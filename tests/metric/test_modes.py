@@ -136,8 +136,7 @@ def test_an_evaluation_returns_all_three_scores_and_the_anchor() -> None:
     data = Gaussians(number=500)
     evaluator = Evaluator(Identity((2,)), {"modes": Modes()}, n=2500)
     stream = torch.Generator().manual_seed(3)
-    fakes = lambda n: data.modes[torch.randint(6, (n,), generator=stream)]  # noqa: E731
-    results = evaluator(fakes, data)
+    results = evaluator(lambda n: data.modes[torch.randint(6, (n,), generator=stream)], data)
     names = [f"modes_{suffix}_identity_2500_train" for suffix in ("captured", "high_quality", "reverse_kl")]
     assert sorted(results) == names
     assert results[names[0]].value == 6

@@ -8,14 +8,14 @@ from saddlepoint.regularizer.approximated_r1 import ApproximatedR1
 from saddlepoint.regularizer.approximated_r2 import ApproximatedR2
 from saddlepoint.regularizer.seeded_noise import seeded_noise
 from saddlepoint.stream import Stream
-from saddlepoint.turn import DiscriminatorOutput, Sample
+from saddlepoint.turn import Sample
 
 N = 20_000
 SEEDS = Stream(0, "augment").integers(2**31 - 1, N)
 
 
 def turn_of(logits, real, fake, seeds=SEEDS):
-    judge = lambda x, condition: DiscriminatorOutput(logits(x))  # noqa: E731
+    judge = play.judge(logits)
     return play.turn(drawn=seeds, real=Sample(real, {}, judge), fake=Sample(fake, {}, judge))
 
 

@@ -22,11 +22,11 @@ from saddlepoint.regularizer.path_length import PathLength
 from saddlepoint.regularizer.seeded_noise import seeded_noise
 from saddlepoint.regularizer.zero_centered_gradient_penalty import ZeroCenteredGradientPenalty
 from saddlepoint.stream import Stream
-from saddlepoint.turn import Batch, DiscriminatorOutput, Sample
+from saddlepoint.turn import Batch, Sample
 
 
 def turn_of(logits, real, fake, drawn=None, **more):
-    judge = lambda x, condition: DiscriminatorOutput(logits(x))  # noqa: E731
+    judge = play.judge(logits)
     return play.turn(drawn=drawn, real=Sample(real, {}, judge), fake=Sample(fake, {}, judge), **more)
 
 

@@ -11,7 +11,7 @@ from saddlepoint.objective import nonsaturating
 from saddlepoint.regularizer.gradient_ratio import GradientRatio
 from saddlepoint.regularizer.reconstruction import Reconstruction
 from saddlepoint.regularizer.regularizer import Regularizer
-from saddlepoint.turn import DiscriminatorOutput, Sample
+from saddlepoint.turn import Sample
 
 
 class Constant(Regularizer):
@@ -26,7 +26,7 @@ def turn_of(terms, weight=0.0, scale=1.0, objective=nonsaturating.generator, **s
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2, bias=False)).double()
     player = Player(network, torch.optim.SGD, objective, terms, weight)
-    judge = lambda x, condition: DiscriminatorOutput(scale * (x @ torch.tensor([1.0, 2.0]).double()))  # noqa: E731
+    judge = play.judge(lambda x: scale * (x @ torch.tensor([1.0, 2.0]).double()))
     real, z = torch.randn(8, 2).double(), torch.randn(8, 4).double()
     turn = play.turn(player, real=Sample(real, {}, judge), fake=Sample(network(z), {}, judge), **samples)
     return turn, network[1].weight

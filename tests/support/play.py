@@ -71,6 +71,11 @@ def turn(player=None, latent=None, drawn=None, images=0, **samples):
                 player=player, term_draw=drawn, images=images, samples=given)  # fmt: skip
 
 
+def judge(logits):
+    """A judge of samples whose logits are a function of x alone."""
+    return lambda x, condition: DiscriminatorOutput(logits(x))
+
+
 def batches(rounds, n=16, shape=(2,), seed=1, dtype=torch.float32):
     """Batches of standard normal points or images."""
     stream = torch.Generator().manual_seed(seed)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.architecture import discriminator
-from saddlepoint.architecture.sngan import GlobalSum
+from saddlepoint.architecture.sngan import GlobalSum, check_side_32
 from saddlepoint.layer.concatenation import NO_CONDITION, Concatenation
 from saddlepoint.layer.conditional_sequential import ConditionalSequential, hidden_layer
 from saddlepoint.layer.residual_block import ResidualBlock, initialise
@@ -104,11 +104,7 @@ def attention_at(side: int, attention: int | None, width: int) -> list[nn.Module
 
 def check_sizes(architecture: str, shape: Sequence[int], attention: int | None, sides: Sequence[int]) -> None:
     """Raise ValueError unless images are 32 x 32 and attention is None or one of `sides`."""
-    if tuple(shape[1:]) != (32, 32):
-        raise ValueError(
-            f"{architecture} makes 32 x 32 images, but the data have shape {list(shape)}; try data.size=32 of images, "
-            "or architecture=sngan for 64 x 64"
-        )
+    check_side_32(architecture, shape)
     if attention is not None and attention not in sides:
         raise ValueError(f"attention={attention} must be one of {', '.join(map(str, sides))}, or null for none")
 

@@ -93,6 +93,15 @@ class Discriminator(discriminator.Discriminator):
                 initialise(layer)
 
 
+def check_side_32(architecture: str, shape: Sequence[int]) -> None:
+    """Raise ValueError unless images are 32 x 32, for the networks that were made from these for that size only."""
+    if tuple(shape[1:]) != (32, 32):
+        raise ValueError(
+            f"{architecture} makes 32 x 32 images, but the data have shape {list(shape)}; try data.size=32 of images, "
+            "or architecture=sngan for 64 x 64"
+        )
+
+
 def _stage_channels(
     table: Mapping[int, tuple[int, Sequence[int]]], shape: Sequence[int], width: int | None
 ) -> list[int]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.architecture import discriminator
+from saddlepoint.architecture.sngan import check_side_32
 from saddlepoint.layer.concatenation import NO_CONDITION, Concatenation
 from saddlepoint.layer.conditional_sequential import ConditionalSequential, hidden_layer
 from saddlepoint.turn import UNCONDITIONAL, Condition
@@ -33,7 +34,7 @@ class Generator(nn.Module):
         condition: Mapping[str, int] = NO_CONDITION,
     ) -> None:
         super().__init__()
-        _check(shape)
+        check_side_32("sngan_cnn", shape)
         self.join = Concatenation(condition)
         widths = [8 * width, 4 * width, 2 * width, width]
         self.layers = ConditionalSequential(
@@ -63,7 +64,7 @@ class Discriminator(discriminator.Discriminator):
         condition: Mapping[str, int] = NO_CONDITION,
         **head: Any,
     ) -> None:
-        _check(shape)
+        check_side_32("sngan_cnn", shape)
         join = Concatenation(condition)
         widths = [shape[0] + join.width, *(width * multiple for multiple in (1, 1, 2, 2, 4, 4, 8))]
         trunk: dict[str, nn.Module] = {}
@@ -73,11 +74,3 @@ class Discriminator(discriminator.Discriminator):
         if condition:
             trunk["conv1"] = ConditionalSequential(join, trunk["conv1"])
         super().__init__({**trunk, "flat": nn.Flatten()}, widths[-1] * 16, **head)
-
-
-def _check(shape: Sequence[int]) -> None:
-    if tuple(shape[1:]) != (32, 32):
-        raise ValueError(
-            f"sngan_cnn makes 32 x 32 images, but the data have shape {list(shape)}; try data.size=32 of images, or "
-            "architecture=sngan for 64 x 64"
-        )

@@ -5,7 +5,8 @@
 Karras et al. 2019 (arXiv:1912.04958), section 2 and figure 7 (skip generator, residual discriminator). For CIFAR-10 the
 code of Karras et al. 2020 (arXiv:2006.06676, `cfg=cifar`) has two mapping layers, a plain discriminator and groups of
 32. Differences: noise is off in evaluation (`layer.noise_injection`), style mixing is drawn per sample
-(`layer.style_mixing`), and a class is a one-hot vector beside z; theirs embeds it in G, at the scale of z, and in D.
+(`layer.style_mixing`), and a class is a map beside the pixels in D, or the readout `projection`, whose embedding is not
+a mapping network.
 """
 
 import math
@@ -37,7 +38,7 @@ class Generator(nn.Module):
     depth, multiplier, decay   of the mapping network (`layer.mapping_network`)
     mixing      probability that a sample has the w of another latent from a random layer on, if the condition has
                 mixing_latent [N, latent] and mixing_numbers [N, 2], uniform on [0, 1) (`game=style_mixing`)
-    condition   width of each entry of the condition that is concatenated to the latent, by its name
+    condition   width of each entry of the condition that is embedded by the mapping network, by its name
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Generator(nn.Module):
             raise ValueError(f"style: mixing={mixing} is a probability, from 0 to 1")
         widths = _channels(shape, width)
         self.mixing, self.join = mixing, Concatenation(condition)
-        self.mapping = MappingNetwork(latent + self.join.width, width, depth, multiplier, decay)
+        self.mapping = MappingNetwork(latent, width, depth, multiplier, decay, self.join.width)
         self.constant = nn.Parameter(torch.randn(widths[0], 4, 4))
         self.layers = nn.ModuleList([StyleLayer(widths[0], widths[0], width)])
         for a, b in pairwise(widths):
@@ -79,10 +80,10 @@ class Generator(nn.Module):
     def styles(self, z: Tensor, condition: Condition) -> Tensor:
         """Return w per layer, [N, layers + 1, width], mixed if the condition has another latent."""
         count = len(self.layers) + 1
-        z = self.join(z, condition)
+        entries = self.join(z[:, :0], condition)  # [N, width of the condition]
         if (other := condition.get("mixing_latent")) is None:
-            return self.mapping(z)[:, None].expand(-1, count, -1)
-        w, other = self.mapping(torch.cat([z, self.join(other, condition)])).chunk(2)
+            return self.mapping(z, entries)[:, None].expand(-1, count, -1)
+        w, other = self.mapping(torch.cat([z, other]), torch.cat([entries, entries])).chunk(2)
         return mix_styles(w, other, condition["mixing_numbers"], self.mixing, count)
 
 

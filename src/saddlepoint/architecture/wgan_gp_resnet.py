@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from saddlepoint.architecture import discriminator, sngan
+from saddlepoint.architecture.sngan import check_side_32
 from saddlepoint.layer.concatenation import NO_CONDITION, Concatenation
 from saddlepoint.layer.conditional_sequential import ConditionalSequential
 from saddlepoint.layer.residual_block import ResidualBlock, initialise
@@ -35,7 +36,7 @@ class Generator(sngan.Generator):
         norm: Callable[[int], nn.Module] | None = None,
         condition: Mapping[str, int] = NO_CONDITION,
     ) -> None:
-        _check(shape)
+        check_side_32("wgan_gp_resnet", shape)
         super().__init__(latent, shape, width, norm, condition)
 
 
@@ -63,7 +64,7 @@ class Discriminator(discriminator.Discriminator):
         condition: Mapping[str, int] = NO_CONDITION,
         **head: Any,
     ) -> None:
-        _check(shape)
+        check_side_32("wgan_gp_resnet", shape)
         join = Concatenation(condition)
         widths = [shape[0] + join.width, *[width] * 4]
         trunk: dict[str, nn.Module] = {
@@ -76,11 +77,3 @@ class Discriminator(discriminator.Discriminator):
         for layer in (*self.readout.modules(), *self.heads.modules()):
             if isinstance(layer, nn.Linear):
                 initialise(layer)
-
-
-def _check(shape: Sequence[int]) -> None:
-    if tuple(shape[1:]) != (32, 32):
-        raise ValueError(
-            f"wgan_gp_resnet makes 32 x 32 images, but the data have shape {list(shape)}; try data.size=32, or "
-            "architecture=sngan for 64 x 64"
-        )

@@ -172,12 +172,7 @@ def _callbacks_of_config(run: Run, experiment: Experiment, console: Console, sta
 
 
 def _train_and_record(
-    run: Run,
-    experiment: Experiment,
-    start: str,
-    stop: GracefulStop,
-    console: Console,
-    log: Callable[[str], None],
+    run: Run, experiment: Experiment, start: str, stop: GracefulStop, console: Console, log: Callable[[str], None]
 ) -> None:
     """Train from `start` to the end and record the outcome, also on failure."""
     config, game, data, evaluator = experiment.config, experiment.game, experiment.data, experiment.evaluator
@@ -190,9 +185,8 @@ def _train_and_record(
     callbacks = [StopAtImages(state), stop, *_callbacks_of_config(run, experiment, console, state)]
     trainer = build_trainer(config, callbacks)
     anchors = evaluator.measure_anchors(data) if evaluator else {}
-    initial = {}
-    if config.get("start") and not newest:
-        initial = load_initial_weights(game, config.start, config.start_average, log)
+    has_start = config.get("start") and not newest
+    initial = load_initial_weights(game, config.start, config.start_average, log) if has_start else {}
     _call_each("before_run", callbacks, game, data)  # raises before the folder exists
     if newest:
         load_checkpoint_weights(game, newest[1], newest[0])
@@ -202,13 +196,13 @@ def _train_and_record(
     if newest and run.writes:
         rename_broken_checkpoint(newest[0], log)
     stop.is_writing_record = True  # from here on summary.json has the status running, until record_outcome
-    images = start_images if newest else None
-    tracker_config = rewind_and_write_initial_files(run, experiment, anchors, images) if run.writes else {}
+    resumed_at = start_images if newest else None
+    tracker_config = rewind_and_write_initial_files(run, experiment, anchors, resumed_at) if run.writes else {}
     log(f"run: {run.folder}" + (f", resuming at {start_images:,} images" if newest else ""))
     journal = RunJournal(run)
     for tracker in trackers:
         tracker.start(run, tracker_config, log)
-    evaluation = next((c for c in callbacks if isinstance(c, Evaluation)), None)
+    evaluation = _evaluation_of(callbacks)
     if evaluation is not None and newest and previous_summary.get("images") == start_images:
         evaluation.previous_end = start_images, _parse_final_scores(previous_summary)
     loggers = trainer.loggers = [journal, *trackers] if run.writes else []
@@ -219,16 +213,29 @@ def _train_and_record(
             restore_checkpoint(game, run, newest[0].stem)
             if evaluation is not None and (evaluation_state := newest[1]["callbacks"].get(evaluation.state_key)):
                 evaluation.load_state_dict(evaluation_state)
-        final = _measure_final_scores(experiment, evaluation, loggers)
-        if run.writes and state.best_at == game.images and any(isinstance(c, Checkpoint) for c in callbacks):
-            copy_checkpoint(run.checkpoints / "last.ckpt", run.checkpoints / "best.ckpt")
-        for scores in _call_each("final_scores", callbacks, game, data):
-            final |= scores
-        run.update_summary(final=scores_to_dict({"": final})[""])
+        _record_final_scores(run, experiment, callbacks, loggers, state)
     if run.writes:
         log(f"samples, checkpoints, metrics.jsonl and summary.json: {run.folder}")
         for tracker in trackers:
             log(tracker.whereabouts)
+
+
+def _record_final_scores(
+    run: Run, experiment: Experiment, callbacks: Sequence[Any], loggers: list[Any], state: RunState
+) -> None:
+    """Measure the final scores, write them to the summary, and copy the last checkpoint if it is now the best."""
+    game, data = experiment.game, experiment.data
+    final = _measure_final_scores(experiment, _evaluation_of(callbacks), loggers)
+    if run.writes and state.best_at == game.images and any(isinstance(c, Checkpoint) for c in callbacks):
+        copy_checkpoint(run.checkpoints / "last.ckpt", run.checkpoints / "best.ckpt")
+    for scores in _call_each("final_scores", callbacks, game, data):
+        final |= scores
+    run.update_summary(final=scores_to_dict({"": final})[""])
+
+
+def _evaluation_of(callbacks: Sequence[Any]) -> Evaluation | None:
+    """Return the evaluation callback, if there is one."""
+    return next((callback for callback in callbacks if isinstance(callback, Evaluation)), None)
 
 
 def _parse_final_scores(summary: Mapping[str, Any]) -> dict[str, Score]:

@@ -2,7 +2,7 @@
 
     mean, variance: per channel, over the union of the layer's inputs in all passes
 
-Brock et al. 2019 (arXiv:1809.11096): samples depend neither on their batch, nor on the weights of earlier updates,
+Brock et al. 2018 (arXiv:1809.11096): samples depend neither on their batch, nor on the weights of earlier updates,
 which the running statistics still contain. In each pass every layer normalises by its batch, as in training.
 """
 

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from saddlepoint.optimizer.closure import evaluate_closure
+
 
 class AdamInside(Optimizer):
     """Adam that divides by sqrt(v' + eps).  Raises ValueError if an argument is out of range."""
@@ -37,10 +39,7 @@ class AdamInside(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Update every parameter with a gradient; `closure`, if given, computes the gradients and the returned loss."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = evaluate_closure(closure)
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
             if parameters:

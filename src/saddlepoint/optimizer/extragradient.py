@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
+from saddlepoint.optimizer.closure import evaluate_closure
+
 
 class Extragradient(Optimizer):
     """Alternates extrapolations and updates of the next class in the inheritance order, an optimizer of torch.
@@ -29,10 +31,7 @@ class Extragradient(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Extrapolate, or update from the weights before the extrapolation; `closure` computes gradients and loss."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = evaluate_closure(closure)
         parameters: list[Tensor] = [p for group in self.param_groups for p in group["params"]]
         anchors = [(p, self.state[p].pop("anchor")) for p in parameters if "anchor" in self.state.get(p, ())]
         starts = [(p, p.clone()) for p in parameters if p.grad is not None and not anchors]

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
+from saddlepoint.optimizer.closure import evaluate_closure
+
 
 class Lookahead(Optimizer):
     """Adds slow weights to the next class in the inheritance order, an optimizer of torch.
@@ -35,10 +37,7 @@ class Lookahead(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Take an inner step, and in every k-th step go back; `closure` computes gradients and loss."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = evaluate_closure(closure)
         parameters: list[Tensor] = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
         new = {p: p.clone() for p in parameters if "slow" not in self.state.get(p, ())}
         super().step()

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
+from saddlepoint.optimizer.closure import evaluate_closure
+
 
 class Optimistic(Optimizer):
     """Changes the update u of the next class in the inheritance order, an optimizer of torch, to 2 u_t - u_{t-1}.
@@ -23,10 +25,7 @@ class Optimistic(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Update every parameter with a gradient; `closure`, if given, computes the gradients and the returned loss."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = evaluate_closure(closure)
         parameters: list[Tensor] = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
         starts = [p.clone() for p in parameters]
         super().step()

@@ -2,7 +2,7 @@
 
     variance = 1 - 2 t phi(t) / (2 Phi(t) - 1),   t the threshold
 
-Brock et al. 2019 (arXiv:1809.11096), section 3.1: values beyond the threshold are drawn again until they are inside.
+Brock et al. 2018 (arXiv:1809.11096), section 3.1: values beyond the threshold are drawn again until they are inside.
 Here they are drawn once, by the inverse of the distribution function, which gives the same distribution.
 """
 
