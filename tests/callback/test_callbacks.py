@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from play import Watch, batches, fit, game
+from rich import progress
 from rich.console import Console
 from runs import run
 
@@ -18,7 +19,7 @@ from saddlepoint.callback.finite import Diverged, Finite
 from saddlepoint.callback.grid import save_png
 from saddlepoint.callback.journal import Journal
 from saddlepoint.callback.periodic import RunState, StopAtImages, is_due
-from saddlepoint.callback.progress import Progress, format_status, format_time_left
+from saddlepoint.callback.progress import Progress, _columns, format_status, format_time_left
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Contract, Score
 from saddlepoint.modality import Image, Points
@@ -202,3 +203,15 @@ def test_a_grid_of_points_is_drawn_over_reals_and_one_of_images_is_not(data, rea
     n = reals or 64
     assert sizes[0] == (n, None)  # the reals alone
     assert set(sizes[1:]) == {(n, reals)}
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_the_bar_shows_every_number_in_full_at_any_width(width):
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    bar = progress.Progress(*_columns(width), console=console)
+    status = "D 0.31  D(x) 0.90  D(G(z)) 0.05  G 4.24  fid_digits_900_train 103.1"
+    bar.add_task(status, total=500_000, completed=123_456)
+    console.print(bar.get_renderable())
+    text = " ".join(console.file.getvalue().split())
+    assert "…" not in text
+    assert all(part in text for part in ["123456/500000", "images/s", "-:--:--", *status.split()])

@@ -8,6 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 from rich import progress
 from rich.console import Console
+from rich.table import Column
 from rich.text import Text
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from saddlepoint.game.side import LATENT
 
 ADVERSARIAL = "adversarial"  # the key of a player's objective in its losses
 MIN_ROUNDS, MIN_SECONDS = 5, 2.0  # before the pace is estimated
+WIDE = 120  # characters of a terminal with room for a bar of full length
 LONG_RUN = 1.5 * HOUR  # seconds from which a run on a CPU gets advice
 
 
@@ -46,9 +48,8 @@ class Progress(pl.Callback):
         self._started_at = self._updated_at = time.perf_counter()
         self._first_images = game.images
         if self.console.is_terminal:
-            columns = [progress.BarColumn(24), progress.MofNCompleteColumn(), _Speed(), progress.TimeRemainingColumn()]
             self._bar = progress.Progress(
-                *columns, "{task.description}", console=self.console, transient=True, refresh_per_second=4
+                *_columns(self.console.width), console=self.console, transient=True, refresh_per_second=4
             )
             self._task = self._bar.add_task("", total=self._target, completed=game.images)
             self._bar.start()
@@ -149,6 +150,18 @@ def format_time_left(seconds: float, images_per_second: float, device: str) -> s
     per_hour = images_per_second * HOUR
     images = int(f"{per_hour:.0e}".split("e")[0]) * 10 ** math.floor(math.log10(per_hour))
     return f"{time_left} on this CPU: images={images:_} take an hour; or use a smaller architecture, such as mlp"
+
+
+def _columns(width: int) -> list[progress.ProgressColumn]:
+    """Return the columns of the bar: numbers in full, and the status on several lines if the terminal is narrow."""
+    whole = Column(no_wrap=True)
+    return [
+        progress.BarColumn(24 if width >= WIDE else 8, table_column=whole),
+        progress.MofNCompleteColumn(table_column=whole),
+        _Speed(table_column=whole),
+        progress.TimeRemainingColumn(table_column=whole),
+        progress.TextColumn("{task.description}", table_column=Column()),
+    ]
 
 
 class _Speed(progress.ProgressColumn):
