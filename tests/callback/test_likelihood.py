@@ -93,15 +93,16 @@ class Collapsed(nn.Module):
         return x, (x * self.logits).sum(-1)
 
 
-def test_a_collapsed_generator_beats_the_truth_in_the_published_score_but_in_neither_divergence():
-    data = Oracle(number=2_000)  # V = 200, T = 20
+def test_a_collapsed_generator_beats_the_truth_in_the_published_score_but_in_neither_divergence(monkeypatch):
+    monkeypatch.setattr(oracle, "HELD_OUT", 500)
+    data = Oracle(number=1_000)  # V = 200, T = 20
     metric = NLLOracle()
     metric.setup(data)
     entropy = float(metric._score(data.split("test").x).value)
     train = data.split("train").x
     best = train[data.log_likelihood(train).argmax()]
     assert float(metric._score(best.expand(100, -1)).value) < 0.6 * entropy, "the published score prefers it"
-    scores = values(Collapsed(best, 200), data, n=1_000)
+    scores = values(Collapsed(best, 200), data, n=100)
     assert scores["reverse_kl"].value > 1, "a perfect generator has 0"
     assert scores["forward_kl"].value > 5
     assert scores["nll"].value - scores["forward_kl"].value == pytest.approx(entropy, abs=1e-6)

@@ -7,7 +7,6 @@
 The anchors are samples of n-gram models fitted to the training split (`metric.ngram`).
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -25,7 +24,7 @@ class ExactMatch(Metric):
     """Shares of samples of tokens.
 
     split   held out
-    orders  of the n-gram models among the anchors
+    order   the largest order of the n-gram models among the anchors, from 2 on
     Raises Mistake if the held-out split is the training split.
     """
 
@@ -33,11 +32,11 @@ class ExactMatch(Metric):
     needs_features = False
     contract_attributes = ("split",)
 
-    def __init__(self, split: str = "test", orders: Sequence[int] = (2, 3, 4)) -> None:
+    def __init__(self, split: str = "test", order: int = 4) -> None:
         super().__init__()
         if split in ("train", "all"):
             raise Mistake(f"metric.exact_match.split={split}: name a split that is not trained on, such as test")
-        self.split, self.orders = split, tuple(orders)
+        self.split, self.order = split, order
         self._data: Any = None
         self._known: dict[str, set[bytes]] = {}
         self.declare_states("fake")
@@ -67,14 +66,14 @@ class ExactMatch(Metric):
         return self._shares(self.all_rows("fake"))
 
     def anchor_settings(self) -> dict[str, Any]:
-        return {"orders": list(self.orders)}
+        return {"order": self.order}
 
     def anchor_scores(self, n: int) -> dict[str, Any]:
         """Return the scores of n samples of each n-gram model of the training split that its vocabulary allows."""
         (symbols, end), _ = token_numbers(self._data)
         train = all_rows(self._data.split("train"))
         anchors = {}
-        for order in self.orders:
+        for order in range(2, self.order + 1):
             if fits(order, symbols):
                 uniform = Stream(0, f"exact_match/{order}-gram").uniform(n, train.shape[1])
                 x = NGram(order, symbols, end).fit(train).sample(uniform.double().numpy())
