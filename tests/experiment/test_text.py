@@ -116,7 +116,7 @@ def test_a_run_of_tokens_is_sampled_measured_exported_examined_and_compared(
     (line,) = (run / "evaluations.jsonl").read_text().splitlines()
     assert "architecture.generator.temperature: 1 -> 0.5" in line.replace("1.0 ->", "1 ->")
     assert main(["memorisation", f"run={run}"]) == 0
-    assert main(["export", f"run={run}", "to=exported"]) == 0
+    assert main(["export", f"run={run}", "to=exported", "formats=[safetensors,program]"]) == 0
     assert main(["compare", "runs=outputs/text", "metric=reverse_kl_generator_64_test"]) == 0
     assert "reverse_kl" in capsys.readouterr().out
 

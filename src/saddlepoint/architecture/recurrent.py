@@ -1,7 +1,7 @@
-"""An LSTM that writes tokens, and a small CNN that judges them, [N, T, V]: T positions with V symbols.
+"""An LSTM generator and a small CNN discriminator of tokens, [N, T, V]: T positions with V symbols.
 
 The generator takes Gumbel noise as its latent (prior=gumbel), so that the tokens are a function of latent and weights.
-The discriminator sees tokens through `representations` embeddings, one logit each: Nie et al. 2019 (RelGAN, ICLR),
+The discriminator computes one logit from each of `representations` embeddings: Nie et al. 2019 (RelGAN, ICLR),
 section 2.3; convolutions and maxima over time as in Kim 2014 (arXiv:1408.5882). Without highway layer and dropout.
 """
 
@@ -73,7 +73,7 @@ class Generator(nn.Module):
 class Discriminator(discriminator.Discriminator):
     """[N, T, V] -> embeddings -> convolutions of each size in `kernels`, ReLU, maximum over T -> logits.
 
-    representations  embeddings of `width` numbers, each judged on its own by the same convolutions: logits [N, R], or
+    representations  embeddings of `width` numbers, each with a logit from the same convolutions: logits [N, R], or
                      [N] of one. Features are [N, R * filters * len(kernels)]
     Raises Mistake if a kernel is longer than the sequences.
     """
@@ -138,5 +138,5 @@ class _MaxOverTime(nn.Module):
 def _check_shape(shape: Sequence[int]) -> tuple[int, int]:
     """Return T and V.  Raises Mistake if the data are not sequences of tokens."""
     if len(shape) != 2:
-        raise Mistake(f"architecture=recurrent writes tokens, but data.shape is {list(shape)}: use architecture=mlp")
+        raise Mistake(f"architecture=recurrent generates tokens, but data.shape is {list(shape)}: use architecture=mlp")
     return shape[0], shape[1]

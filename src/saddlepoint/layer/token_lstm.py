@@ -40,9 +40,9 @@ class TokenLSTM(nn.Module):
         noise  [N, T, V], standard Gumbel
         Gradients reach the logits of each position, not through the tokens that later positions are given.
         """
-        token = torch.zeros(len(noise), dtype=torch.int64, device=noise.device)
+        token = torch.zeros(noise.shape[0], dtype=torch.int64, device=noise.device)
         ended = torch.zeros_like(token, dtype=torch.bool)
-        hidden = cell = noise.new_zeros(len(noise), self.lstm.hidden_size)
+        hidden = cell = noise.new_zeros(noise.shape[0], self.lstm.hidden_size)
         weights = list(
             self.lstm.parameters()
         )  # a step of nn.LSTM, whose own call costs four times as much for one token
