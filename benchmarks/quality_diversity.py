@@ -33,7 +33,8 @@ def main(outputs: Path, to: Path, baseline: str = "oracle_likelihood") -> None:
     figure = Figure(figsize=(6, 4.5), dpi=120, layout="constrained")
     axes = figure.subplots()
     curves = [scores["nll"]["detail"]["curve"] for scores in runs[baseline].values()]
-    points = [[np.mean([curve[t][key] for curve in curves]) for key in SCORES[:2]] for t in curves[0]]
+    means = {key: [float(np.mean([c[t][key] for c in curves])) for t in curves[0]] for key in SCORES[:2]}
+    points = list(zip(means["forward_kl"], means["reverse_kl"], strict=True))
     axes.plot(
         *zip(*points, strict=True), color="grey", marker=".", label=f"{baseline}, temperatures, mean of {len(curves)}"
     )

@@ -98,6 +98,7 @@ REQUIRED = {  # further overrides that a config file requires
 }
 DIFFERENT = {  # arguments whose value in a config file differs on purpose from the default in code
     "regularizer/multi_hinge": {"sides"},  # the generator's are fakes only
+    "data/oracle": {"shape"},  # of its length and symbols
     "game/averages": {"half_life"},
     "game/style_mixing": {"low"},  # of numbers on [0, 1)
     "game/conditional": {"conditions"},

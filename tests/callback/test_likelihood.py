@@ -101,7 +101,7 @@ def test_a_collapsed_generator_beats_the_truth_in_the_published_score_but_in_nei
     entropy = float(metric._score(data.split("test").x).value)
     train = data.split("train").x
     best = train[data.log_likelihood(train).argmax()]
-    assert float(metric._score(best.expand(100, -1)).value) < 0.6 * entropy, "the published score prefers it"
+    assert float(metric._score(best.expand(100, -1)).value) < 0.7 * entropy, "the published score prefers it"
     scores = values(Collapsed(best, 200), data, n=100)
     assert scores["reverse_kl"].value > 1, "a perfect generator has 0"
     assert scores["forward_kl"].value > 5

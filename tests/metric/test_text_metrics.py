@@ -63,6 +63,14 @@ def test_a_bigram_with_witten_bell_interpolation_is_written_out():
     assert log_p[0, 2] == pytest.approx(math.log(p2[0]))
 
 
+def test_the_end_is_part_of_a_sequence_and_what_follows_is_not():
+    x = torch.tensor([[1, 0, 2], [0, 0, 0], [1, 2, 1]])
+    model = NGram(2, 3, 0).fit(x)
+    assert model.counted(x.numpy()).tolist() == [[True, True, False], [True, False, False], [True, True, True]]
+    assert model.log_probabilities(x)[0, 2] == 0
+    assert model.nats_per_token(x) == pytest.approx(-model.log_probabilities(x).sum() / 6)
+
+
 @pytest.mark.parametrize("end", [None, 0])
 @pytest.mark.parametrize("order", [1, 3])
 def test_an_n_gram_model_is_a_distribution_and_samples_from_it(order, end):
@@ -161,5 +169,5 @@ def test_the_published_score_of_one_repeated_sequence_is_better_than_that_of_the
     truth = scores(metric, data, data.split("test").x)[""]
     collapsed = metric.anchor_scores(100)["one sequence repeated"]
     assert truth == pytest.approx(3.18, abs=0.05)
-    assert float(collapsed.value) < 0.6 * truth
+    assert float(collapsed.value) < 0.7 * truth
     assert float(collapsed.std) == pytest.approx(0, abs=1e-9)

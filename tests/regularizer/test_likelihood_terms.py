@@ -44,17 +44,17 @@ def test_the_policy_gradient_with_the_true_ratio_is_that_of_the_forward_divergen
     with torch.no_grad():
         p = log_p(target).exp()
     exact = torch.autograd.grad((p * (p.log() - log_p(network))).sum(), list(network.parameters()))
-    x, own = network({"noise": Stream(0, "noise").gumbel(20_000, T * V).double()})
+    x, log_g = network({"noise": Stream(0, "noise").gumbel(20_000, T * V).double()})
     with torch.no_grad():
-        ratio = target(x)[1].sum(1) - own.sum(1)
-    estimate = torch.autograd.grad(PolicyGradient()(turn(x, own, ratio)), list(network.parameters()))
+        ratio = target(x)[1].sum(1) - log_g.sum(1)
+    estimate = torch.autograd.grad(PolicyGradient()(turn(x, log_g, ratio)), list(network.parameters()))
     for a, b in zip(exact, estimate, strict=True):
         torch.testing.assert_close(a, b, atol=0.02 * max(float(g.abs().max()) for g in exact), rtol=0.05)
 
 
 def test_the_policy_gradient_is_0_if_d_finds_no_difference():
-    x, own = generator(0)({"noise": Stream(0, "noise").gumbel(8, T * V).double()})
-    term = PolicyGradient()(turn(x, own, torch.full((8, 4), 1.5)))
+    x, log_g = generator(0)({"noise": Stream(0, "noise").gumbel(8, T * V).double()})
+    term = PolicyGradient()(turn(x, log_g, torch.full((8, 4), 1.5)))
     assert term.item() == pytest.approx(0, abs=1e-12)
 
 

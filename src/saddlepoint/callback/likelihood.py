@@ -93,11 +93,11 @@ class Likelihood(Periodic):
         network = copy.deepcopy(_network(game)[0])
         curve = {}
         for temperature in self.temperatures:
-            network.temperature = temperature  # pyright: ignore[reportAttributeAccessIssue]
+            network.temperature = temperature  # pyright: ignore[reportArgumentType]
             values = self._values(network, game, data)
             curve[str(temperature)] = {name: value.mean().item() for name, value in values.items()}
         if self.run is not None and self.run.writes and "reverse_kl" in next(iter(curve.values())):
-            save_png(draw_curve({"": curve}), self.run.samples / "temperature.png")
+            save_png(draw_curve(curve), self.run.samples / "temperature.png")
         first = next(iter(scores))
         return scores | {first: replace(scores[first], detail={"curve": curve})}
 
@@ -126,31 +126,30 @@ class Likelihood(Periodic):
             ).double()
             tokens = _count_tokens(network, x)
             values = {"nll": -given.sum(1) / tokens.double().mean()}
-            if not callable(exact := getattr(data, "log_likelihood", None)):
+            exact: Any = getattr(data, "log_likelihood", None)
+            if exact is None:
                 return values
-            sizes = [min(BATCH, self.n - done) for done in range(0, self.n, BATCH)]
-            pairs = [network(game.prior.sample(size, stream), {}) for size in sizes]
-        samples = torch.cat([sample.argmax(-1).cpu() for sample, _ in pairs])
-        own = torch.cat([log_probabilities.sum(1).cpu() for _, log_probabilities in pairs]).double()
+            pairs = []
+            for done in range(0, self.n, BATCH):
+                sample, log_p = network(game.prior.sample(min(BATCH, self.n - done), stream), {})
+                pairs.append((sample.argmax(-1).cpu(), log_p.sum(1).double().cpu()))
+        samples, log_g = (torch.cat(column) for column in zip(*pairs, strict=True))
         values["forward_kl"] = (exact(x) - given.sum(1)) / x.shape[1]
-        values["reverse_kl"] = (own - exact(samples)) / x.shape[1]
+        values["reverse_kl"] = (log_g - exact(samples)) / x.shape[1]
         return values
 
 
-def draw_curve(curves: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Any:
-    """Draw reverse against forward KL for curves by label, each temperature -> scores, as a picture."""
+def draw_curve(curve: Mapping[str, Mapping[str, float]]) -> Any:
+    """Draw reverse against forward KL for a curve, temperature -> scores, as a picture."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 4), dpi=120, layout="constrained")
     axes = figure.subplots()
-    for label, curve in curves.items():
-        points = [(scores["forward_kl"], scores["reverse_kl"]) for scores in curve.values()]
-        axes.plot(*zip(*points, strict=True), marker="o", label=label or None)
-        for temperature, point in zip(curve, points, strict=True):
-            axes.annotate(temperature, point, xytext=(4, 4), textcoords="offset points", fontsize=7)
+    points = [(scores["forward_kl"], scores["reverse_kl"]) for scores in curve.values()]
+    axes.plot(*zip(*points, strict=True), marker="o")
+    for temperature, point in zip(curve, points, strict=True):
+        axes.annotate(temperature, point, xytext=(4, 4), textcoords="offset points", fontsize=7)
     axes.set(xlabel="forward KL, nats per token (diversity)", ylabel="reverse KL, nats per token (quality)")
-    if any(curves):
-        axes.legend()
     return figure_to_image(figure)
 
 

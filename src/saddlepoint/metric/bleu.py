@@ -68,9 +68,9 @@ class BLEU(Metric):
             raise ValueError("bleu needs the data: call setup(data) first")
         references = all_rows(self._data.split(self.split))[: self.number]
         fakes = self._sentences(x[: self.number])
-        real, own = References(self._sentences(references), self.order), References(fakes, self.order)
+        real, others = References(self._sentences(references), self.order), References(fakes, self.order)
         return {"": float(np.mean([real.bleu(fake) for fake in fakes])),
-                "self": float(np.mean([own.bleu(fake, other=True) for fake in fakes]))}  # fmt: skip
+                "self": float(np.mean([others.bleu(fake, other=True) for fake in fakes]))}  # fmt: skip
 
     def _sentences(self, x: Tensor) -> list[Gram]:
         """Return the tokens of each sample, without the end."""

@@ -54,7 +54,7 @@ class NGram:
         """Return sequences, int64 [n, T], for uniform numbers [n, T] in [0, 1): by the inverse of the distribution."""
         tokens = np.zeros(uniform.shape, dtype=np.int64)
         every = np.arange(self.symbols)
-        for t in range(tokens.shape[1]):
+        for t in range(uniform.shape[-1]):
             contexts = [context[:, t, None] for context in self._contexts(tokens)]
             total = self._probabilities(contexts, np.broadcast_to(every, (len(tokens), self.symbols))).cumsum(1)
             tokens[:, t] = (total < uniform[:, t, None] * total[:, -1:]).sum(1)
