@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "regularizer": COMMON | {"turn"},
     "architecture": COMMON | {"turn", "layer"},
     "run": COMMON,
-    "data": COMMON | {"turn", "run"},
+    "data": COMMON | {"turn", "run", "layer"},  # a data set may be drawn from a network: data=oracle
     "extractor": COMMON | {"run"},
     "metric": COMMON | {"extractor", "run"},
     "game": COMMON | {"turn", "regularizer", "prior", "schedule"},
@@ -113,6 +113,7 @@ BASE_MODULES = {
         "style_layer",
         "style_mixing",
         "conditional_sequential",
+        "token_lstm",
     },
     "objective": {"logit_gradient"},
     "regularizer": {"regularizer", "seeded_noise", "slope"},
@@ -143,12 +144,13 @@ BASE_MODULES = {
         "stacked",
         "training",
     },
-    "metric": {"per_class", "labelled_metric", "metric", "neighbour", "occupancy"},
+    "metric": {"per_class", "labelled_metric", "metric", "neighbour", "ngram", "occupancy"},
     "callback": {"dump", "health_probe", "graceful_stop", "periodic"},
     "schedule": {"ramp", "schedule"},
     "launcher": {"job", "pool", "rank_processes"},
 }
 COMBINATIONS = {  # yaml files that only combine base modules or other components
+    "architecture": {"recurrent_generator"},
     "game": {
         "acgan",
         "adaptive_augment",
@@ -163,8 +165,10 @@ COMBINATIONS = {  # yaml files that only combine base modules or other component
         "super_resolution",
         "translation",
         "unconditional_translation",
+        "likelihood",
         "projection",
         "packing",
+        "sequence",
         "simultaneous",
         "style_mixing",
         "two_player",
@@ -179,6 +183,7 @@ COMBINATIONS = {  # yaml files that only combine base modules or other component
     | {"nearest-b", "trained-b"},
 }
 MAY_NAME = {  # other modules that the yaml files of a group may name
+    "architecture": {"recurrent"},
     "regularizer": {"consistency", "reconstruction"},
     "prior": {"prior", "uniform", "categorical"},
     "game": {"game", "player", "average"},

@@ -67,11 +67,20 @@ OVERRIDES = {  # overrides that select a config file of a group without a defaul
     "layer/averages": "+layer@game.players.generator.average={}",
     "layer/top_k": "+layer@game.players.generator.objective={}",
 }
+LIKELIHOOD = [
+    "game=likelihood",
+    "architecture=recurrent_generator",
+    "prior=[gumbel]",
+    "regularizer=[negative_log_likelihood]",
+]
 REQUIRED = {  # further overrides that a config file requires
     "architecture/linear_gaussian": ["game=vae", "regularizer=[kl,reconstruction]"],
     "architecture/patch": [
         "+architecture.generator={_target_: saddlepoint.architecture.mlp.Generator, latent: 100, shape: ${data.shape}}"
     ],
+    "architecture/recurrent_generator": LIKELIHOOD,
+    "game/likelihood": LIKELIHOOD,
+    "prior/gumbel": ["architecture=recurrent"],
     "game/vae": ["architecture=linear_gaussian", "regularizer=[kl,reconstruction]"],
     "data/image_folder": ["data.shape=[3,32,32]"],
     "data/paired_images": ["data.shape=[3,32,32]", "data.source_half=left"],
@@ -85,9 +94,11 @@ REQUIRED = {  # further overrides that a config file requires
     "schedule/step": ["optimizer.generator.lr.value=1e-3", "optimizer.generator.lr.milestones=[1000]"],
     "schedule/linear": ["optimizer.generator.lr.start=1e-3", "optimizer.generator.lr.end=0"],
     "schedule/cosine": ["optimizer.generator.lr.start=1e-3", "optimizer.generator.lr.end=0"],
+    "schedule/exponential": ["optimizer.generator.lr.start=1e-3", "optimizer.generator.lr.end=1e-5"],
 }
 DIFFERENT = {  # arguments whose value in a config file differs on purpose from the default in code
     "regularizer/multi_hinge": {"sides"},  # the generator's are fakes only
+    "data/oracle": {"shape"},  # of its length and symbols
     "game/averages": {"half_life"},
     "game/style_mixing": {"low"},  # of numbers on [0, 1)
     "game/conditional": {"conditions"},

@@ -70,6 +70,10 @@ class Stream:
         """Draw from U[0, 1), shape [n, *shape]."""
         return self._rank_slice(torch.rand(n * self.world_size, *shape, generator=self.generator), n)
 
+    def gumbel(self, n: int, *shape: int) -> Tensor:
+        """Draw from Gumbel(0, 1), shape [n, *shape]: -log(-log u), u uniform, multiples of 2^-24 (2^-25 for 0)."""
+        return -(-self.uniform(n, *shape).clamp(min=2.0**-25).log()).log()
+
     def integers(self, high: int, n: int) -> Tensor:
         """Draw uniformly from {0, ..., high - 1}, shape [n], int64."""
         return self._rank_slice(torch.randint(high, (n * self.world_size,), generator=self.generator), n)

@@ -12,6 +12,11 @@ from saddlepoint.stream import Stream
 SMALL = ["architecture.generator.widths=[16]", "architecture.discriminator.widths=[16]", "prior.z.dim=4"]
 ADAPTIVE = ["game=adaptive_augment", "game.makers.augment.speed=100", "game.makers.augment.start=0.5"]
 BY_CLASS = ["game=conditional", "architecture.generator.condition={label: 10}"]
+TEXT = [
+    "data=oracle", "data.symbols=5", "data.length=6", "data.number=64", "prior=[gumbel]",
+    "regularizer=[negative_log_likelihood]", "architecture.generator.hidden=8", "architecture.generator.embedding=4",
+]  # fmt: skip
+JUDGED = ["game=sequence", "architecture=recurrent", "architecture.discriminator.filters=4"]
 CONFIGS = {  # without batch norm or dropout, so that ranks agree
     "plain": SMALL,
     "adaptive augmentation on digits": [*SMALL, *ADAPTIVE],
@@ -31,6 +36,12 @@ CONFIGS = {  # without batch norm or dropout, so that ranks agree
     "growing": ["architecture=growing", "architecture.discriminator.width=4", "architecture.generator.width=4",
                 "architecture.discriminator.period=48", "architecture.discriminator.fade=32", "prior.z.dim=4"],
     "tokens": [*SMALL, "architecture=sequence", "data=text_lines", "data.unit=word", "data.folder={sentences}"],
+    "likelihood of tokens": [*TEXT, "game=likelihood", "architecture=recurrent_generator"],
+    "Gumbel-softmax": [*TEXT, *JUDGED, "objective=relativistic", "architecture.generator.relaxation=0.5"],
+    "policy gradient": [
+        *TEXT, *JUDGED, "regularizer=[negative_log_likelihood,policy_gradient]",
+        "game.players.generator.objective=null",
+    ],
     "vae": ["experiment=vae_linear_gaussian", "data.number=500"],
 }  # fmt: skip
 N = 16

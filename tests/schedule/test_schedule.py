@@ -6,6 +6,7 @@ import pytest
 
 from saddlepoint.schedule.constant import Constant
 from saddlepoint.schedule.cosine import Cosine
+from saddlepoint.schedule.exponential import Exponential
 from saddlepoint.schedule.linear import Linear
 from saddlepoint.schedule.schedule import has_schedule, value_at
 from saddlepoint.schedule.step import Step
@@ -22,6 +23,14 @@ def test_ramps_have_the_right_start_middle_and_end(kind):
     assert [ramp(i) for i in (0, 100, 300, 10**9)] == [2.0, 2.0, 6.0, 6.0]
     assert ramp(200) == pytest.approx(4.0)
     assert ramp(150) == pytest.approx(3.0 if kind is Linear else 2 + 4 * (1 - math.cos(math.pi / 4)) / 2)
+
+
+def test_an_exponential_has_a_constant_factor():
+    ramp = Exponential(1.0, 0.01, images=300, begin=100)
+    assert [ramp(i) for i in (0, 100, 150, 200, 300, 999)] == pytest.approx([1, 1, 0.1**0.5, 0.1, 0.01, 0.01])
+    assert Exponential(2.0, 2.0, images=10)(5) == 2.0
+    with pytest.raises(ValueError, match="positive"):
+        Exponential(1.0, 0.0, images=10)
 
 
 def test_a_step_multiplies_at_each_milestone():

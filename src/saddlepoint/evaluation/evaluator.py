@@ -73,7 +73,7 @@ class Evaluator:
                 log(
                     f"{name} is left out: it needs class predictions, and the extractor {extractor.name} has none. "
                     "For images with classes use evaluation.extractor=trained, or your own classifier as "
-                    "{_target_: ...}."
+                    f"{{_target_: ...}}.{getattr(extractor.modality, 'metric_hint', '')}"
                 )
                 continue
             # if an accelerator has no float64 (mps), it only extracts features, and the CPU computes the metrics

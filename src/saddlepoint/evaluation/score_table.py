@@ -102,10 +102,12 @@ def run_score_tables(run: Run, width: int = WIDTH) -> Iterator[str | Table]:
     yield from fit_tables("score", list(final), [columns, with_anchors], width)
     notes = ["best: at the checkpoint that the validation split chose"] if best else []
     notes += ["the other columns are anchors: sets of known quality, measured in the same way"] if anchors else []
-    if second := {key: score for key, score in every.items() if key not in final}:
-        name = next(iter(second.values())).contract.extractor
-        listed = ", ".join(f"{score.contract.metric} {score.value:.4g}" for score in second.values())
-        notes.append(f"by the second extractor, {name}: {listed}")
+    others: dict[str, list[str]] = {}
+    for score in (score for key, score in every.items() if key not in final):
+        contract = score.contract
+        source = "of the players" if contract.extractor_sha256 == "none" else "by the second extractor"
+        others.setdefault(f"{source}, {contract.extractor}", []).append(f"{contract.metric} {score.value:.4g}")
+    notes += [f"{source}: {', '.join(listed)}" for source, listed in others.items()]
     yield from notes
 
 

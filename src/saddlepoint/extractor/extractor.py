@@ -94,7 +94,7 @@ def check_measurable(
         raise Mistake(
             f"the extractor {extractor.name} needs {expected}, but this data has shape {format_shape(shape)}{kind}.\n"
             f"Choose {resizer}data.extractor={trained}identity (up to 4,096 numbers), {inception}your own network by "
-            "{_target_: ...}, or null (no scores)."
+            f"{{_target_: ...}}, or null (no scores).{modality.metric_hint}"
         )
 
 

@@ -171,7 +171,8 @@ class GameModule(LightningModule):
             stream.rank, stream.world_size, stream.device = self.global_rank, self.trainer.world_size, self.device
 
     def on_train_start(self) -> None:
-        self._optimizers = dict(zip(self.players, self.optimizers(use_pl_optimizer=False), strict=True))  # pyright: ignore[reportArgumentType]
+        optimizers: Any = self.optimizers(use_pl_optimizer=False)  # of one player not a list
+        self._optimizers = dict(zip(self.players, optimizers if len(self.players) > 1 else [optimizers], strict=True))
         self._trainable_parameters = {
             name: [p for group in optimizer.param_groups for p in group["params"]]
             for name, optimizer in self._optimizers.items()

@@ -39,6 +39,7 @@ class Modality:
                        classified by the image classifiers of this package
     ordered            whether distances between values are meaningful; False for categories such as tokens
     draws_over_reals   whether pictures of samples show real samples in the background
+    metric_hint        the metrics of such samples, a sentence for messages about those of images; "": none
     suffixes           the supported files of samples, by suffix ("/" for a folder), with their names in messages; the
                        first is the default
     """
@@ -51,6 +52,7 @@ class Modality:
     planar: bool = False
     ordered: bool = True
     draws_over_reals: bool = False
+    metric_hint: ClassVar[str] = ""
     suffixes: ClassVar[Mapping[str, str]] = {".npz": NPZ_FILE, ".png": "a picture.png"}
 
     def has_stored_form(self, x: Tensor) -> bool:

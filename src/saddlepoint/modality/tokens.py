@@ -37,6 +37,7 @@ class Tokens(Modality):
     plural = "tokens"
     value_description = "probabilities of each symbol of the vocabulary"
     ordered = False
+    metric_hint = " For tokens there are metric=[language_model,exact_match,bleu], and +callback=likelihood."
     suffixes: ClassVar = {".txt": "lines.txt", ".npz": NPZ_FILE, ".png": "a picture.png"}
 
     def __init__(self, vocabulary: Sequence[str], separator: str = "") -> None:
