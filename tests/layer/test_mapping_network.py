@@ -1,7 +1,11 @@
 """The mapping network: scale of z, the running mean of w, and truncation toward it."""
 
-import torch
+import math
 
+import torch
+from torch.nn.functional import leaky_relu, linear
+
+from saddlepoint.layer.equalized_learning_rate import EqualizedLinear
 from saddlepoint.layer.mapping_network import MappingNetwork
 
 
@@ -13,6 +17,17 @@ def mapping(**settings) -> MappingNetwork:
 def test_w_does_not_depend_on_the_length_of_z() -> None:
     z, layer = torch.randn(3, 5), mapping()
     assert torch.allclose(layer(10 * z), layer(z), atol=1e-5)
+
+
+def test_w_is_a_perceptron_of_the_normalised_z_with_a_lower_learning_rate() -> None:
+    layer, z = mapping(multiplier=0.02), torch.randn(3, 5)
+    layers = [module for module in layer.modules() if isinstance(module, EqualizedLinear)]
+    assert [(m.in_features, m.out_features, m.multiplier) for m in layers] == [(5, 6, 0.02), (6, 6, 0.02)]
+    expected = z / z.square().mean(1, keepdim=True).sqrt()
+    for m in layers:
+        h = linear(expected, 0.02 * m.weight / math.sqrt(m.in_features), 0.02 * m.bias)
+        expected = math.sqrt(2) * leaky_relu(h, 0.2)
+    assert torch.allclose(layer(z), expected, atol=1e-5)
 
 
 def test_the_mean_moves_in_training_only_by_1_minus_decay_and_is_saved() -> None:

@@ -27,6 +27,7 @@ def test_it_is_a_convolution_with_weights_per_sample(size: int, demodulate: bool
     weights = sample_weights(layer, w)
     expected = torch.cat([conv2d(x[i : i + 1], weights[i], padding=size // 2) for i in range(2)])
     assert torch.allclose(layer(x, w), expected)
+    assert torch.equal(layer.style(torch.zeros(1, 5).double()), torch.ones(1, 3).double())  # at the start
 
 
 def test_up_inserts_zeros_convolves_and_filters_with_1_3_3_1_as_scipy_does() -> None:
