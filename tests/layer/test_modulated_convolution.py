@@ -55,6 +55,13 @@ def test_demodulated_weights_have_norm_1_so_that_white_input_gives_variance_1_fo
         assert row.var().item() == pytest.approx(1, rel=0.05)
 
 
+def test_at_the_start_the_style_of_w_0_is_1_and_that_of_normal_w_has_variance_1() -> None:
+    torch.manual_seed(0)
+    style = ModulatedConvolution(500, 1, 1, 400).style
+    assert torch.equal(style(torch.zeros(1, 400)), torch.ones(1, 500))
+    assert style(torch.randn(300, 400)).std().item() == pytest.approx(1, rel=0.02)
+
+
 def test_scaling_the_style_does_not_change_a_demodulated_layer() -> None:
     torch.manual_seed(0)
     x, w = torch.randn(2, 3, 5, 5), torch.randn(2, 4)
