@@ -13,6 +13,7 @@ from saddlepoint.config.compose import compose
 from saddlepoint.config.instantiate import instantiate
 from saddlepoint.layer.projected_batch_norm import ProjectedBatchNorm
 from saddlepoint.layer.projection import Projection
+from saddlepoint.layer.self_attention import SelfAttention
 from saddlepoint.layer.spectral_norm import SpectralNorm
 from saddlepoint.regularizer.orthogonal import Orthogonal
 
@@ -73,6 +74,9 @@ def test_the_generator_equals_its_equations() -> None:
     x = norm(x, "last.0", w["last.0.weight"][None], w["last.0.bias"][None]).relu()
     x = conv2d(x, w["last.2.weight"], w["last.2.bias"], padding=1).tanh()
     assert torch.allclose(g(latent, LABEL), x, atol=1e-5)
+    named = biggan.Generator(8, [3, 32, 32], classes=3, width=8, shared=4, attention=None, entry="animal").eval()
+    named.load_state_dict(g.state_dict())
+    assert torch.equal(named(latent, {"animal": LABEL["label"]}), g(latent, LABEL))
 
 
 def test_all_weights_start_orthogonal_so_that_spectral_norm_changes_nothing_and_the_regularizer_is_0() -> None:
@@ -112,6 +116,16 @@ def test_gains_start_around_1_with_the_variance_of_class_and_latent_over_the_wid
         part = z[:, 2 * (i // 2 + 1) :][:, :2]
         assert torch.equal(c[:, 4:], part)
         assert torch.allclose(gain.square().sum(1), 1 + part.square().sum(1), rtol=1e-4)
+
+
+@pytest.mark.parametrize("side", [8, 16, 32])
+def test_attention_is_applied_to_the_maps_of_its_side(side: int) -> None:
+    g = biggan.Generator(8, [3, 32, 32], classes=3, width=8, shared=4, attention=side)
+    (layer,) = (module for module in g.modules() if isinstance(module, SelfAttention))
+    seen = []
+    layer.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[2:]))
+    g({"z": torch.randn(3, 8)}, LABEL)
+    assert seen == [(side, side)]
 
 
 def test_each_part_of_the_latent_enters_at_its_own_block() -> None:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import conv2d, leaky_relu
 
 from saddlepoint.architecture.patch import Discriminator, receptive_field
 from saddlepoint.error import Mistake
@@ -23,6 +24,18 @@ def test_a_logit_depends_on_exactly_the_receptive_field(layers: int, published: 
     sides = support.max(0).values - support.min(0).values + 1
     assert sides.tolist() == [published, published]
     assert network.receptive_field == published
+
+
+def test_the_logits_equal_their_equations() -> None:
+    torch.manual_seed(0)
+    network, x = Discriminator([2, 16, 16], 3), torch.randn(4, 2, 16, 16)  # as large as the receptive field
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+    for parameter in network.parameters():
+        parameter.data.normal_(std=0.2)
+    y = x
+    for layer, stride in zip(layers[:-1], (2, 1), strict=True):
+        y = leaky_relu(conv2d(y, layer.weight, layer.bias, stride, 1), 0.2)
+    assert torch.allclose(network(x).logits, layers[-1](y)[:, 0], atol=1e-5)
 
 
 def test_the_receptive_field_of_composed_layers_adds() -> None:

@@ -90,13 +90,15 @@ def test_the_logit_is_a_linear_map_of_the_sum_over_positions() -> None:
     assert torch.allclose(output.logits, pooled @ weight + bias, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("change", ["up", "down", "none"])
-def test_a_block_equals_the_authors_order_with_the_shortcut_at_the_higher_resolution(change: str) -> None:
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("change", ["up", "down", "wider", "none"])
+def test_a_block_equals_the_authors_order_with_the_shortcut_at_the_higher_resolution(change: str, first: bool) -> None:
     torch.manual_seed(0)
-    block = ResidualBlock(3, 3 if change == "none" else 5, 4, **({} if change == "none" else {change: True}))
+    changes = {change: True} if change in ("up", "down") else {}
+    block = ResidualBlock(3, 3 if change == "none" else 5, 4, first=first, **changes)
     x = torch.randn(2, 3, 6, 6)
     one, two = (m for m in block.residual if isinstance(m, nn.Conv2d))
-    h = x.relu()
+    h = x if first else x.relu()
     h = two(one(interpolate(h, scale_factor=2) if change == "up" else h).relu())
     shortcut = next((m for m in block.shortcut.modules() if isinstance(m, nn.Conv2d)), nn.Identity())
     if change == "up":

@@ -72,6 +72,9 @@ def test_samples_are_the_sum_of_rgb_outputs_and_each_layer_has_the_w_that_is_ret
     for i in range(6):
         assert torch.autograd.grad(x.sum(), w, retain_graph=True)[0][:, i].any(), i
     for rgb in generator.to_rgb:
+        rgb.weight.data *= 2
+    assert torch.allclose(generator(latent)[0], 2 * x, atol=1e-5), "weights of RGB outputs are not normalised"
+    for rgb in generator.to_rgb:
         rgb.weight.data.zero_()
     for bias, value in zip(generator.biases, (1.0, 2.0, 4.0), strict=True):
         bias.data.fill_(value)
@@ -86,6 +89,23 @@ def test_logits_start_near_0_and_samples_in_the_range_of_images() -> None:
     output = discriminator(torch.randn(16, 3, 32, 32))
     assert output.logits.abs().max() < 3
     assert all(0.1 < h.square().mean() < 2 for h in output.features.values())
+
+
+def test_all_weights_start_with_deviation_1_and_those_of_the_mapping_network_with_1_over_the_multiplier() -> None:
+    torch.manual_seed(0)
+    generator, discriminator = style.Generator(64, [3, 32, 32], 64, depth=2), style.Discriminator([3, 32, 32], 64)
+    for name, p in (*generator.named_parameters(), *discriminator.named_parameters()):
+        if p.ndim > 1 and "biases" not in name:
+            deviation = 100 if name.startswith("mapping") else 1
+            assert p.std().item() == pytest.approx(deviation, rel=5 / (2 * p.numel()) ** 0.5), name
+
+
+def test_the_logits_of_a_group_depend_on_this_group_alone() -> None:
+    torch.manual_seed(0)
+    discriminator, x = style.Discriminator([3, 8, 8], 4, group=2), torch.randn(4, 3, 8, 8)
+    logits = discriminator(x).logits
+    assert torch.allclose(logits, torch.cat([discriminator(x[:2]).logits, discriminator(x[2:]).logits]), atol=1e-5)
+    assert not torch.allclose(logits[:1], discriminator(x[:1]).logits, atol=1e-3)
 
 
 @pytest.mark.parametrize("residual", [True, False])
@@ -131,6 +151,12 @@ def test_a_label_changes_w_and_is_part_of_both_latents_of_a_mixture() -> None:
     _, w = generator(latent, one)
     _, changed = generator(latent, two)
     assert ((w != changed).any(2)).all()
+
+
+def test_the_mean_of_w_moves_by_1_minus_the_decay_of_the_generator() -> None:
+    generator = small(decay=0.5)
+    _, w = generator({"z": torch.randn(4, 6)})
+    assert torch.allclose(generator.mapping.mean, 0.5 * w[:, 0].mean(0), atol=1e-6)
 
 
 def test_noise_is_drawn_in_training_only() -> None:

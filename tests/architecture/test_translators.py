@@ -1,14 +1,15 @@
-"""Networks from image to image: published parameter counts, skip connections, any size, and the noise of dropout."""
+"""Networks from image to image: published parameter counts, their equations, any size, and the noise of dropout."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import conv2d, conv_transpose2d, interpolate, leaky_relu, pad, pixel_shuffle
 
-from saddlepoint.architecture import context_encoder, resnet_translator, srresnet, unet
+from saddlepoint.architecture import context_encoder, patch, resnet_translator, srresnet, unet
 from saddlepoint.error import Mistake
 from saddlepoint.prior.box_mask import BoxMask
 from saddlepoint.stream import Stream
@@ -21,6 +22,86 @@ def size(network: nn.Module) -> int:
 def zero_weights(module: nn.Module) -> None:
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
+
+
+def convolutions(network: nn.Module, deviation: float = 0.2) -> list[Any]:
+    """Return the convolutions in their order, with normal weights and biases."""
+    torch.manual_seed(0)
+    for parameter in network.parameters():
+        parameter.data.normal_(std=deviation)
+    return [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+
+
+def test_a_unet_equals_its_equations() -> None:
+    network = unet.Generator([2, 8, 8], 3, condition={"source": 2}).eval()
+    layers, source = convolutions(network), torch.randn(4, 2, 8, 8)
+    x, skips = source, []
+    for i, layer in enumerate(layers[:3]):
+        x = conv2d(leaky_relu(x, 0.2) if i else x, layer.weight, layer.bias, 2, 1)
+        skips.append(x)
+    skips.pop()
+    for layer in layers[3:]:
+        x = conv_transpose2d(x.relu(), layer.weight, layer.bias, 2, 1)
+        x = torch.cat([skips.pop(), x], 1) if skips else x
+    assert torch.allclose(network({}, {"source": source}), x.tanh(), atol=1e-5)
+
+
+def test_a_resnet_translator_equals_its_equations() -> None:
+    network = resnet_translator.Generator([2, 8, 8], 3, blocks=1, condition={"source": 2})
+    first, *down, one, two, up, last_up, last = convolutions(network)
+    source = torch.randn(4, 2, 8, 8)
+
+    def reflected(x: Tensor, layer: Any) -> Tensor:
+        return conv2d(pad(x, [layer.kernel_size[0] // 2] * 4, mode="reflect"), layer.weight, layer.bias)
+
+    x = reflected(source, first).relu()
+    for layer in down:
+        x = conv2d(x, layer.weight, layer.bias, 2, 1).relu()
+    x = x + reflected(reflected(x, one).relu(), two)
+    for layer in (up, last_up):
+        x = conv_transpose2d(x, layer.weight, layer.bias, 2, 1, 1).relu()
+    assert torch.allclose(network({}, {"source": source}), reflected(x, last).tanh(), atol=1e-4)
+
+
+def test_srresnet_equals_its_equations() -> None:
+    network = srresnet.Generator([2, 16, 12], 2, 4, blocks=1, condition={"source": 3})
+    first, one, two, up, before, last = convolutions(network)
+    small = torch.randn(4, 3, 8, 6)
+    x = leaky_relu(first(small), 0.1)
+    x = x + two(one(x).relu())
+    x = leaky_relu(pixel_shuffle(up(x), 2), 0.1)
+    x = last(leaky_relu(before(x), 0.1)) + interpolate(small[:, :2], scale_factor=2, mode="bilinear")
+    assert torch.allclose(network({}, {"source": small}), x, atol=1e-5)
+
+
+def test_a_context_encoder_equals_its_equations() -> None:
+    network = context_encoder.Generator([2, 16, 16], 4, 8, condition={"known": 2})
+    *down, expand, up = convolutions(network)
+    x = known = torch.randn(4, 2, 16, 16)
+    for layer in down:  # the last of them to a single position
+        x = leaky_relu(layer(x), 0.2)
+    assert x.shape == (4, 8, 1, 1)
+    hole = up(expand(x).relu()).tanh()
+    assert torch.allclose(network({}, {"known": known})[..., 4:12, 4:12], hole, atol=1e-5)
+
+
+def test_weights_start_with_deviation_0_02_and_those_of_srresnets_blocks_at_a_tenth_of_kaimings() -> None:
+    torch.manual_seed(0)
+    networks = [
+        build([3, 32, 32], 16, condition={"source": 3}) for build in (unet.Generator, resnet_translator.Generator)
+    ]
+    networks += [
+        context_encoder.Generator([3, 32, 32], 16, 64, condition={"source": 3}),
+        patch.Discriminator([3, 32, 32]),
+    ]
+    for layer in (module for network in networks for module in network.modules()):
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            assert layer.weight.std().item() == pytest.approx(0.02, rel=5 / math.sqrt(2 * layer.weight.numel()))
+    for block in srresnet.Generator([3, 32, 32], blocks=2, condition={"source": 3}).layers:
+        if isinstance(block, srresnet.PlainBlock):
+            for layer in (block.residual[0], block.residual[2]):
+                assert layer.weight.std().item() == pytest.approx(0.1 * math.sqrt(2 / (9 * 64)), rel=0.02)
+                assert not layer.bias.any()
 
 
 def test_published_parameter_counts() -> None:
@@ -40,8 +121,11 @@ def test_published_parameter_counts() -> None:
 def test_the_context_encoder_has_the_layers_of_the_paper() -> None:
     """Channels of figure 9 (a) for 128 x 128: 64, 64, 128, 256, 512, a bottleneck of 4000, 512, 256, 128, 64, 3."""
     network = context_encoder.Generator([3, 128, 128], norm=nn.BatchNorm2d, condition={"known": 3})
-    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
-    assert [m.out_channels for m in convolutions] == [64, 64, 128, 256, 512, 4000, 512, 256, 128, 64, 3]
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    assert [m.out_channels for m in layers] == [64, 64, 128, 256, 512, 4000, 512, 256, 128, 64, 3]
+    norms = [m.num_features for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms == [64, 128, 256, 512, 4000, 512, 256, 128, 64], "all but the first and the last"
+    assert [m.bias is not None for m in layers] == [True, *[False] * 9, True]
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 45, 37), (3, 16, 64)])
@@ -81,8 +165,9 @@ def test_the_bottleneck_of_a_unet_sees_the_whole_image() -> None:
 
 def test_dropout_is_the_noise_of_a_unet() -> None:
     torch.manual_seed(0)
-    network, source = unet.Generator([1, 32, 32], 4, condition={"source": 1}), {"source": torch.randn(2, 1, 32, 32)}
-    assert [type(m) for m in network.modules()].count(nn.Dropout) == 3
+    network = unet.Generator([1, 32, 32], 4, dropout=0.3, condition={"source": 1})
+    source = {"source": torch.randn(2, 1, 32, 32)}
+    assert [m.p for m in network.modules() if isinstance(m, nn.Dropout)] == [0.3] * 3
     assert not torch.equal(network({}, source), network({}, source))
     network.eval()
     assert torch.equal(network({}, source), network({}, source))
@@ -116,7 +201,7 @@ def test_wrong_scales_and_sizes_are_refused() -> None:
         unet.Generator([3, 32, 32])
 
 
-@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 48)])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 48), (1, 30, 18)])
 def test_a_context_encoder_fills_the_hole_of_a_centred_box_mask(shape: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
     network = context_encoder.Generator(shape, 4, 8, nn.BatchNorm2d, {"known": shape[0]})

@@ -17,13 +17,18 @@ from saddlepoint.game.data_parallel import UnwrappedDDPStrategy
 from saddlepoint.game.game import Game
 from saddlepoint.game.initialisation import run_data_dependent_init
 from saddlepoint.game.player import Player
+from saddlepoint.layer.mapping_network import MappingNetwork
 from saddlepoint.layer.minibatch_discrimination import MinibatchDiscrimination
+from saddlepoint.layer.minibatch_standard_deviation import MinibatchStandardDeviation
 from saddlepoint.layer.weight_norm import WeightNorm
-from saddlepoint.objective import nonsaturating, relativistic, wasserstein
+from saddlepoint.objective import nonsaturating, relativistic, relativistic_average, wasserstein
 from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.prior import Prior
+from saddlepoint.regularizer.dragan import Dragan
 from saddlepoint.regularizer.feature_matching import FeatureMatching
 from saddlepoint.regularizer.gradient_penalty import GradientPenalty
+from saddlepoint.regularizer.gradient_ratio import GradientRatio
+from saddlepoint.regularizer.lecam import LeCam
 from saddlepoint.regularizer.r1 import R1
 from saddlepoint.turn import Batch
 
@@ -38,7 +43,7 @@ class Trunk(nn.Sequential):
 
 
 def _networks(neck=None, norm=False, weight_norm=False):
-    width = 8 + (neck.bias.numel() if neck else 0)
+    width = neck.features if neck else 8
     maker = Maker(nn.Sequential(nn.Linear(3, 8), *([nn.BatchNorm1d(8)] if norm else []), nn.ReLU(), nn.Linear(8, 2)))
     critic = Critic(Trunk(neck), nn.Linear(width, 1))
     if weight_norm:
@@ -58,6 +63,14 @@ def _games():
         ),
         "relativistic": (relativistic, {}, {}, {}, {}),
         "feature matching": (nonsaturating, {}, {"feature_matching": FeatureMatching(features="trunk")}, {}, {}),
+        "relativistic average with minibatch standard deviation": (relativistic_average, {}, {}, {}, {}),
+        "lecam with a mapping network": (nonsaturating, {"lecam": LeCam(weight=1.0)}, {}, {}, {}),
+        "dragan": (nonsaturating, {"dragan": Dragan()}, {}, {}, {}),
+        "gradient ratio": (
+            nonsaturating, {},
+            {"feature_matching": FeatureMatching("trunk"), "gradient_ratio": GradientRatio("feature_matching")},
+            {}, {"weight": 0.0},
+        ),
         "minibatch discrimination": (nonsaturating, {}, {}, {}, {}),
         "minibatch discrimination with r1": (nonsaturating, {"r1": R1(weight=1e-3)}, {}, {}, {}),
         "minibatch discrimination with weight norm": (nonsaturating, {}, {}, {}, {}),
@@ -79,7 +92,10 @@ def build_game(name, norm=False):
     torch.manual_seed(3)
     objective, d_terms, g_terms, d, g = _games()[name]
     neck = MinibatchDiscrimination(8, kernels=4, dimensions=3) if name.startswith("minibatch") else None
+    neck = MinibatchStandardDeviation(8, group=0) if name.endswith("minibatch standard deviation") else neck
     generator, discriminator = _networks(neck, norm, name.endswith("weight norm"))
+    if name.endswith("mapping network"):
+        generator.network[0] = MappingNetwork(3, 8, depth=1)
     sgd = {"optimizer": partial(torch.optim.SGD, lr=0.1)}
     players = {
         "discriminator": Player(discriminator, **{**sgd, **d}, objective=objective.discriminator, regularizers=d_terms),

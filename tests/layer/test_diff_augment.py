@@ -50,6 +50,26 @@ def test_a_cutout_removes_at_most_a_quarter_and_every_pixel_is_hit() -> None:
     assert removed.any(0).all()
 
 
+@pytest.mark.parametrize(("side", "left"), [(8, 2), (9, 3)])  # of squares of 4 and 5
+def test_a_cutout_centred_at_the_border_removes_the_part_of_its_square_that_is_inside(side: int, left: int) -> None:
+    for u, rows in ((0.0, slice(0, left)), (0.999, slice(-left, None))):
+        removed = cut_out(torch.ones(1, 1, side, side), torch.full((1, 2), u), 0.5) == 0
+        expected = torch.zeros(side, side, dtype=torch.bool)
+        expected[rows, rows] = True
+        assert torch.equal(removed[0, 0], expected)
+
+
+def test_the_largest_translation_is_rounded_to_the_nearest_pixel() -> None:
+    x = torch.eye(12).view(1, 1, 12, 12)
+    assert torch.equal(translate(x, torch.tensor([[0.999, 0.5]]), 0.125)[..., 2:, :], x[..., :-2, :])  # 1.5 is 2
+
+
+def test_each_policy_has_numbers_of_its_own(images: torch.Tensor) -> None:
+    u = torch.rand(6, 7, generator=torch.Generator().manual_seed(0))
+    expected = cut_out(translate(adjust_color(images, u[:, :3]), u[:, 3:5], 0.125), u[:, 5:], 0.5)
+    assert torch.equal(DiffAugment()(images, {"numbers": u}), expected)
+
+
 def test_the_gradient_of_the_generator_passes_through() -> None:
     images = torch.randn(4, 3, 8, 8, requires_grad=True)
     numbers = torch.rand(4, 7, generator=torch.Generator().manual_seed(0))

@@ -40,6 +40,8 @@ def test_a_convolution_equals_one_with_scaled_weights_at_any_stride_and_padding(
     x = torch.randn(2, 3, 9, 9)
     for stride, padding in ((1, None), (2, 0)):
         layer = EqualizedConv2d(3, 4, 3, stride, padding)
+        assert not layer.bias.any()
+        layer.bias.data.normal_()
         expected = conv2d(x, layer.weight / math.sqrt(27), layer.bias, stride, 1 if padding is None else padding)
         assert torch.allclose(layer(x), expected, atol=1e-5)
     assert EqualizedConv2d(3, 4, 1, bias=False).bias is None

@@ -1,13 +1,31 @@
-"""The mapping network: scale of z, the running mean of w, and truncation toward it."""
+"""The mapping network: its equation, scale of z, the running mean of w, and truncation toward it."""
 
+import math
+
+import pytest
 import torch
+from torch.nn.functional import leaky_relu, linear
 
+from saddlepoint.layer import mapping_network
+from saddlepoint.layer.equalized_learning_rate import EqualizedLinear
 from saddlepoint.layer.mapping_network import MappingNetwork
 
 
 def mapping(**settings) -> MappingNetwork:
     torch.manual_seed(0)
     return MappingNetwork(5, 6, depth=2, **settings)
+
+
+def test_w_is_a_perceptron_of_z_over_its_root_mean_square() -> None:
+    layer, z = mapping(multiplier=0.1), torch.randn(7, 5)
+    linears = [part for part in layer.layers if isinstance(part, EqualizedLinear)]
+    assert len(linears) == 2
+    w = z / z.square().mean(1, keepdim=True).sqrt()
+    for part in linears:
+        part.bias.data.normal_(std=10)
+        w = linear(w, 0.1 * part.weight / math.sqrt(w.shape[1]), 0.1 * part.bias)
+        w = math.sqrt(2) * leaky_relu(w, 0.2)
+    assert torch.allclose(layer(z), w, atol=1e-5)
 
 
 def test_w_does_not_depend_on_the_length_of_z() -> None:
@@ -23,6 +41,14 @@ def test_the_mean_moves_in_training_only_by_1_minus_decay_and_is_saved() -> None
     layer(z)
     assert torch.allclose(layer.mean, (1 - 0.75**2) * w, atol=1e-6)
     assert "mean" in layer.state_dict()
+
+
+def test_the_mean_is_that_of_all_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here another rank has a mean that is larger by 2, so the mean of both is larger by 1."""
+    monkeypatch.setattr(mapping_network.ranks, "mean", lambda mean: (mean + (mean + 2)) / 2)
+    layer, z = mapping(decay=0.75), torch.randn(7, 5)
+    w = layer(z).mean(0)
+    assert torch.allclose(layer.mean, 0.25 * (w + 1), atol=1e-6)
 
 
 def test_truncation_moves_w_toward_the_mean() -> None:

@@ -27,6 +27,7 @@ def test_it_is_a_convolution_with_weights_per_sample(size: int, demodulate: bool
     weights = sample_weights(layer, w)
     expected = torch.cat([conv2d(x[i : i + 1], weights[i], padding=size // 2) for i in range(2)])
     assert torch.allclose(layer(x, w), expected)
+    assert torch.equal(layer.style(torch.zeros(1, 5).double()), torch.ones(1, 3).double())  # at the start
 
 
 def test_up_inserts_zeros_convolves_and_filters_with_1_3_3_1_as_scipy_does() -> None:
@@ -53,6 +54,13 @@ def test_demodulated_weights_have_norm_1_so_that_white_input_gives_variance_1_fo
     inside = layer(torch.randn(4, 32, 34, 34), w)[..., 1:-1, 1:-1]
     for row in inside:
         assert row.var().item() == pytest.approx(1, rel=0.05)
+
+
+def test_at_the_start_the_style_of_w_0_is_1_and_that_of_normal_w_has_variance_1() -> None:
+    torch.manual_seed(0)
+    style = ModulatedConvolution(500, 1, 1, 400).style
+    assert torch.equal(style(torch.zeros(1, 400)), torch.ones(1, 500))
+    assert style(torch.randn(300, 400)).std().item() == pytest.approx(1, rel=0.02)
 
 
 def test_scaling_the_style_does_not_change_a_demodulated_layer() -> None:

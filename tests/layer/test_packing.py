@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn.functional import softplus
 
+from saddlepoint import ranks
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
 from saddlepoint.game import dry_run
@@ -111,15 +112,18 @@ def test_the_config_gives_the_discriminator_the_shape_of_a_pack() -> None:
     assert config.architecture.generator.shape == [1, 8, 8]
 
 
-def test_a_batch_that_does_not_divide_into_packs_is_refused() -> None:
+def test_a_batch_that_does_not_divide_into_packs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="batch=65 does not divide into packs of 2: set batch to a multiple of 2"):
         Packing(2, batch=65)
     with pytest.raises(Mistake, match="7 samples do not divide into packs of 2"):
         Packing(2)(torch.zeros(7, 2))
-    with pytest.raises(ValueError, match="accumulate=2"):
+    with pytest.raises(ValueError, match=r"Packing uses the whole batch: .*accumulate=2"):
         play.game(wasserstein, sides=SIDES, makers={"pack": Packing(2)}, d={**SEES, "accumulate": 2}, g=SEES)
     with pytest.raises(ValueError, match="size=0"):
         Packing(0)
+    monkeypatch.setattr(ranks, "world_size", lambda: 4)
+    with pytest.raises(ValueError, match="packs of 2 on each of 4 ranks: set batch to a multiple of 8"):
+        Packing(2, batch=66)
 
 
 def test_the_trial_round_may_end_with_an_incomplete_pack() -> None:

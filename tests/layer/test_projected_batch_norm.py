@@ -27,5 +27,7 @@ def test_with_the_vector_0_it_is_batch_norm_with_the_same_running_statistics() -
         x = torch.randn(6, 4, 3, 3) * 2 + 1
         assert torch.allclose(layer(x, {"vector": torch.zeros(6, 5)}), plain(x), atol=1e-6)
     assert torch.equal(layer.norm.running_var, plain.running_var)
+    assert {name for name, _ in layer.named_parameters()} == {"gain.weight", "bias.weight"}
+    assert layer(x.bfloat16(), {"vector": torch.zeros(6, 5)}).dtype == torch.bfloat16
     with pytest.raises(Mistake, match="projected batch norm reads the condition vector"):
         layer(x, {})

@@ -11,7 +11,7 @@ from saddlepoint.layer.resample import Blur, Downsample, Upsample
 TAPS = [(1, 1), (1, 2, 1), (1, 3, 3, 1), (1, 4, 6, 4, 1)]
 
 
-@pytest.mark.parametrize("taps", TAPS)
+@pytest.mark.parametrize("taps", [*TAPS, (1, 2, 4)])
 def test_each_row_is_the_convolution_of_numpy_at_every_second_pixel_or_between_inserted_zeros(taps) -> None:
     x = torch.randn(2, 3, 6, 8, dtype=torch.float64)
     k, p = np.array(taps) / sum(taps), (len(taps) - 1) // 2
@@ -76,7 +76,7 @@ def test_a_shift_of_x_by_two_pixels_shifts_the_result_by_one(taps) -> None:
     assert torch.allclose(Upsample(taps)(shifted)[wide], Upsample(taps)(x).roll((4, 4), (2, 3))[wide])
 
 
-@pytest.mark.parametrize("taps", TAPS)
+@pytest.mark.parametrize("taps", [*TAPS, (1, 2, 4)])
 def test_all_three_equal_scipys_upfirdn(taps) -> None:
     """Padding p keeps p more of the full convolution at both ends."""
     x, k, t = torch.randn(2, 3, 8, 6, dtype=torch.float64), np.array(taps) / sum(taps), len(taps)

@@ -1,5 +1,6 @@
 """Spectral normalisation against the singular value decomposition, on any network."""
 
+import copy
 from functools import partial
 
 import play
@@ -54,6 +55,22 @@ def test_the_weight_is_the_original_over_its_singular_value_and_evaluation_itera
     before = {name: buffer.clone() for name, buffer in wrapped.named_buffers()}
     wrapped(torch.zeros(1, 6))
     assert all(torch.equal(buffer, before[name]) for name, buffer in wrapped.named_buffers())
+
+
+def test_several_iterations_in_a_pass_are_those_of_several_passes() -> None:
+    torch.manual_seed(0)
+    network, x = mlp.Discriminator([2]), torch.zeros(1, 2)
+    torch.manual_seed(1)
+    one = SpectralNorm(copy.deepcopy(network), eps=1e-6)
+    torch.manual_seed(1)
+    three = SpectralNorm(copy.deepcopy(network), iterations=3, eps=1e-6)
+    three.load_state_dict(one.state_dict())
+    three(x)
+    for _ in range(3):
+        one(x)
+    same = dict(three.named_buffers())
+    assert all(torch.equal(buffer, same[name]) for name, buffer in one.named_buffers())
+    assert one.network.readout.linear.parametrizations.weight[0].eps == 1e-6
 
 
 def test_a_submodule_that_is_skipped_keeps_its_weight_and_an_unknown_one_is_named() -> None:

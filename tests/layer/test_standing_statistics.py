@@ -64,6 +64,14 @@ def test_images_are_reduced_over_their_pixels_and_conditional_batch_norm_has_sta
         torch.testing.assert_close(layer.norm.running_var, x.transpose(0, 1).flatten(1).var(1))
 
 
+def test_a_layer_that_no_pass_uses_keeps_its_statistics():
+    used, unused = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+    unused.running_mean.fill_(2.0)
+    with standing_statistics([used, unused], [lambda: used(torch.randn(4, 3))]):
+        assert unused.running_mean.tolist() == [2.0] * 3
+        assert unused.running_var.tolist() == [1.0] * 3
+
+
 def test_networks_without_running_statistics_are_refused():
     for net in (nn.Linear(2, 2), nn.BatchNorm1d(2, track_running_stats=False)):
         with pytest.raises(Mistake, match="no batch norm with running statistics"), standing_statistics([net], []):

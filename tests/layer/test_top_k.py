@@ -6,6 +6,7 @@ import play
 import pytest
 import torch
 
+from saddlepoint import ranks
 from saddlepoint.error import Mistake
 from saddlepoint.layer.top_k import TopK
 from saddlepoint.objective import hinge, least_squares, nonsaturating, relativistic
@@ -49,7 +50,7 @@ def test_the_fraction_follows_its_schedule_in_a_game_and_only_the_best_fakes_mov
     assert objective.generator.current == pytest.approx(0.625)
 
 
-def test_bad_input_is_refused() -> None:
+def test_bad_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for fraction in (0.0, 1.5, Linear(2.0, 0.5, 10)):
         with pytest.raises(ValueError, match="fraction="):
             TopK(hinge.generator, fraction)
@@ -57,3 +58,6 @@ def test_bad_input_is_refused() -> None:
         TopK(lambda real: real.mean())
     with pytest.raises(Mistake, match="as many reals as fakes"):
         TopK(partial(relativistic.generator), 0.5)(real=torch.zeros(2), fake=torch.zeros(4))
+    monkeypatch.setattr(ranks, "world_size", lambda: 2)
+    with pytest.raises(Mistake, match="train on one device"):
+        TopK(hinge.generator)(fake=torch.zeros(4))

@@ -23,14 +23,16 @@ def kl(p: torch.Tensor, q: torch.Tensor) -> float:
     return (p * (p / q).log()).sum().item()
 
 
-# objective, the divergence of P from Q, and the optimal output of D at density ratio u = p / q
+# objective, the divergence of P from Q, the optimal output of D at density ratio u = p / q, and f'(1)
 CASES = {
-    "kl": (f_gan_kl, kl(P, Q), lambda u: 1 + u.log()),
-    "reverse_kl": (f_gan_reverse_kl, kl(Q, P), lambda u: u.log()),
-    "pearson": (f_gan_pearson, (Q * (P / Q - 1).square()).sum().item(), lambda u: 2 * (u - 1)),
-    "squared_hellinger": (f_gan_squared_hellinger, (P.sqrt() - Q.sqrt()).square().sum().item(), lambda u: u.log() / 2),
-    "jensen_shannon": (f_gan_jensen_shannon, kl(P, M) + kl(Q, M), lambda u: u.log()),
-}
+    "kl": (f_gan_kl, kl(P, Q), lambda u: 1 + u.log(), 1),
+    "reverse_kl": (f_gan_reverse_kl, kl(Q, P), lambda u: u.log(), -1),
+    "pearson": (f_gan_pearson, (Q * (P / Q - 1).square()).sum().item(), lambda u: 2 * (u - 1), 0),
+    "squared_hellinger": (
+        f_gan_squared_hellinger, (P.sqrt() - Q.sqrt()).square().sum().item(), lambda u: u.log() / 2, 0,
+    ),
+    "jensen_shannon": (f_gan_jensen_shannon, kl(P, M) + kl(Q, M), lambda u: u.log(), 0),
+}  # fmt: skip
 
 
 def bound(objective, logits: torch.Tensor) -> torch.Tensor:
@@ -42,7 +44,7 @@ def bound(objective, logits: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_bound_is_tight_at_the_optimal_discriminator(name: str) -> None:
-    objective, divergence, optimal = CASES[name]
+    objective, divergence, optimal, _ = CASES[name]
     logits = optimal(P / Q).requires_grad_()
     value = bound(objective, logits)
     assert value.item() == pytest.approx(divergence, abs=1e-12)
@@ -52,7 +54,7 @@ def test_the_bound_is_tight_at_the_optimal_discriminator(name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_bound_is_below_the_divergence_everywhere_else(name: str) -> None:
-    objective, divergence, optimal = CASES[name]
+    objective, divergence, optimal, _ = CASES[name]
     noise = torch.Generator().manual_seed(0)
     for _ in range(50):
         logits = optimal(P / Q) + torch.randn(4, generator=noise, dtype=torch.float64)
@@ -61,9 +63,10 @@ def test_the_bound_is_below_the_divergence_everywhere_else(name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_equal_distributions_have_divergence_zero_and_the_generator_descends_the_bound(name: str) -> None:
-    objective, _, optimal = CASES[name]
+    objective, _, optimal, slope = CASES[name]
     same = optimal(torch.ones(5, dtype=torch.float64))
     assert objective.discriminator(same, same).item() == pytest.approx(0, abs=1e-12)
+    assert objective.generator(same).item() == pytest.approx(-slope, abs=1e-12)  # -E f*(T), and T = f'(1)
     real, fake = torch.randn(2, 9, dtype=torch.float64)
     fake.requires_grad_()
     (of_bound,) = torch.autograd.grad(-objective.discriminator(real, fake), fake)

@@ -46,9 +46,12 @@ def test_the_generators_losses_are_the_authors(logits: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_adding_a_constant_to_all_logits_changes_nothing(objective, logits: torch.Tensor) -> None:
-    real, fake = logits
+    real, fake = (row.clone().requires_grad_() for row in logits)
     for player in (objective.discriminator, objective.generator):
-        assert player(real + 3, fake + 3).item() == pytest.approx(player(real, fake).item(), abs=1e-12)
+        loss = player(real, fake)
+        assert player(real + 3, fake + 3).item() == pytest.approx(loss.item(), abs=1e-12)
+        gradients = torch.autograd.grad(loss, (real, fake))  # also through both means
+        assert sum(gradient.sum().item() for gradient in gradients) == pytest.approx(0, abs=1e-12)
 
 
 def test_the_logistic_form_is_two_cross_entropies(logits: torch.Tensor) -> None:

@@ -8,7 +8,7 @@ from saddlepoint.regularizer.approximated_r1 import ApproximatedR1
 from saddlepoint.regularizer.approximated_r2 import ApproximatedR2
 from saddlepoint.regularizer.seeded_noise import seeded_noise
 from saddlepoint.stream import Stream
-from saddlepoint.turn import Sample
+from saddlepoint.turn import DiscriminatorOutput, Sample
 
 N = 20_000
 SEEDS = Stream(0, "augment").integers(2**31 - 1, N)
@@ -22,13 +22,31 @@ def turn_of(logits, real, fake, seeds=SEEDS):
 @pytest.mark.parametrize("scale", [0.05, 0.1, 1.0])
 def test_on_a_linear_discriminator_it_is_the_squared_projection_of_the_noise(scale: float) -> None:
     """s^2 E(w . e)^2 with the noise of the seeds, whose expectation is s^2 ||w||^2."""
-    weight = torch.tensor([3.0, -4.0, 0.0], dtype=torch.float64)
+    weight = torch.tensor([3.0, -4.0, 0.0], dtype=torch.float64, requires_grad=True)
     real, fake = torch.randn(2, N, 3, dtype=torch.float64)
     noise = seeded_noise(SEEDS, real)
     for term in (ApproximatedR1(scale=scale), ApproximatedR2(scale=scale)):
-        value = term(turn_of(lambda x: x @ weight, real, fake)).item()
-        assert value == pytest.approx(scale**2 * (noise @ weight).square().mean().item(), rel=1e-9)
-        assert value == pytest.approx(scale**2 * 25, rel=0.03)  # Monte Carlo: relative error sqrt(2 / N) = 0.01
+        value, expected = term(turn_of(lambda x: x @ weight, real, fake)), scale**2 * (noise @ weight).square().mean()
+        assert value.item() == pytest.approx(expected.item(), rel=1e-9)
+        assert value.item() == pytest.approx(scale**2 * 25, rel=0.03)  # Monte Carlo: relative error sqrt(2 / N) = 0.01
+        (gradient,), (closed,) = (torch.autograd.grad(loss, weight, retain_graph=True) for loss in (value, expected))
+        assert torch.allclose(gradient, closed, rtol=1e-9)  # through both D(x) and D(x + s e)
+
+
+def test_noisy_samples_have_the_conditions_of_their_rows_and_of_several_fakes_per_real_the_first_are_used() -> None:
+    """D(x, c) = c w . x, so the term is s^2 E(c w . e)^2."""
+    real, fake, weight = torch.randn(4, 3), torch.randn(8, 3), torch.tensor([1.0, 2.0, 3.0])
+    gain, seeds = torch.arange(1.0, 9.0), SEEDS[:4]
+
+    def judge(x, condition):
+        return DiscriminatorOutput(condition["gain"] * (x @ weight))
+
+    turn = play.turn(
+        drawn=seeds, real=Sample(real, {"gain": gain[:4]}, judge), fake=Sample(fake, {"gain": gain}, judge)
+    )
+    expected = (gain[:4] * (seeded_noise(seeds, real) @ weight)).square().mean()
+    for term in (ApproximatedR1(scale=1.0), ApproximatedR2(scale=1.0)):
+        assert term(turn).item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_on_a_curved_discriminator_the_difference_from_the_slope_is_of_fourth_order() -> None:
@@ -101,4 +119,6 @@ def test_seeded_noise_is_a_function_of_each_seed() -> None:
     x = torch.zeros(6, 2, 3)
     whole = seeded_noise(SEEDS[:6], x)
     assert torch.equal(whole[2:], seeded_noise(SEEDS[2:6], x))
+    assert torch.equal(whole[:4], seeded_noise(SEEDS[:6], x[:4]))
+    assert ApproximatedR1().draw(100, Stream(0, "a")).unique().numel() == 100
     assert whole.std().item() == pytest.approx(1, abs=0.4)

@@ -24,20 +24,22 @@ SMALL = [
 WEIGHT = torch.tensor([3.0, -4.0], dtype=torch.float64)
 
 
-def linear(x, condition):
-    return DiscriminatorOutput(x @ WEIGHT)
+def pair(a, b, weight=WEIGHT):
+    def linear(x, condition):
+        return DiscriminatorOutput(x @ weight)
 
-
-def pair(a, b):
     made = turn(real=Sample(a, {}, linear), augmented_real=Sample(b, {}, linear))
     return replace(made, sides={**made.sides, "augmented_real": made.sides["real"]})
 
 
 def test_with_a_linear_discriminator_it_is_the_squared_projection_of_the_change():
     x, change = torch.randn(2, 50, 2, dtype=torch.float64)
+    weight = WEIGHT.clone().requires_grad_()
     assert Consistency()(pair(x, x)).item() == 0
-    value = Consistency()(pair(x, x + change)).item()
-    assert value == pytest.approx((3 * change[:, 0] - 4 * change[:, 1]).square().mean().item(), rel=1e-12)
+    value, expected = Consistency()(pair(x, x + change, weight)), (change @ weight).square().mean()
+    assert value.item() == pytest.approx(expected.item(), rel=1e-12)
+    (gradient,), (closed,) = (torch.autograd.grad(loss, weight) for loss in (value, expected))
+    assert torch.allclose(gradient, closed, rtol=1e-9)  # through both D(x) and D(T(x))
     shifted = Consistency()(pair(x, x + torch.tensor([1.0, 0.0]))).item()  # s^2 |w_1|^2 for a shift by s
     assert shifted == pytest.approx(9, rel=1e-12)
 

@@ -30,7 +30,7 @@ def turn_of(logits, real, fake, drawn=None, **more):
     return play.turn(drawn=drawn, real=Sample(real, {}, judge), fake=Sample(fake, {}, judge), **more)
 
 
-@pytest.mark.parametrize("target", [0.0, 1.0, 2.5])
+@pytest.mark.parametrize("target", [0.0, 1.0, 7.5])  # slopes above and below it count
 def test_dragan_is_the_deviation_of_the_slope_of_a_linear_discriminator(target: float) -> None:
     weight = torch.tensor([3.0, 4.0], dtype=torch.float64)
     real, fake = torch.randn(2, 8, 2, dtype=torch.float64)
@@ -47,7 +47,8 @@ def test_dragan_looks_at_reals_moved_by_up_to_half_a_standard_deviation_upwards(
         seen.append(x.detach())
         return x.sum(1)
 
-    real = torch.randn(4000, 2, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(4000, 2, generator=torch.Generator().manual_seed(0))
+    real = 3 * noise + torch.tensor([5.0, 0.0])  # the deviation is over all entries, from one mean
     term = Dragan(scale=0.5)
     term(turn_of(logits, real, real, term.draw(4000, Stream(0, "a"))))
     moved = (seen[-1] - real) / real.std(correction=0)
@@ -88,6 +89,9 @@ def test_lecams_averages_are_constants_and_part_of_its_state() -> None:
     assert torch.allclose(gradient.flatten(), torch.tensor([1.0, 3.0]))  # 2 (x - 0) / 2: nothing through the averages
     again.load_state_dict(term.state_dict())
     assert torch.equal(again.averages, term.averages)
+    assert again.turns == 1
+    with pytest.raises(ValueError, match="decay=1"):
+        LeCam(decay=1.0)
 
 
 @pytest.mark.parametrize(("identity", "expected"), [(False, 2 * 0.6**2), (True, 2 * 0.6**2 + 0 + 3**2)])
@@ -133,9 +137,10 @@ def test_orthogonal_has_a_row_per_output_of_a_transposed_convolution() -> None:
     assert Orthogonal()(turn).item() == pytest.approx(2 * overlap**2, rel=1e-4)
 
 
-def test_orthogonal_has_no_term_for_tables_of_classes_and_counts_a_normalised_weight_once() -> None:
+def test_orthogonal_has_no_term_for_tables_of_classes_and_frozen_weights_and_counts_a_normalised_weight_once() -> None:
     player, normalised = nn.Module(), nn.Linear(3, 2)
-    player.network = nn.Sequential(ConditionalBatchNorm(6, classes=4), nn.Embedding(4, 6), spectral_norm(normalised))
+    player.network = nn.Sequential(ConditionalBatchNorm(6, classes=4), nn.Embedding(4, 6), spectral_norm(normalised),
+                                   nn.Linear(3, 2).requires_grad_(False))  # fmt: skip
     turn = turn_of(lambda x: x, torch.zeros(1, 1), torch.zeros(1, 1), player=player)
     rows = normalised.parametrizations.weight.original
     assert Orthogonal()(turn).item() == pytest.approx(2 * (rows[0] @ rows[1]).item() ** 2, rel=1e-5)
@@ -144,7 +149,9 @@ def test_orthogonal_has_no_term_for_tables_of_classes_and_counts_a_normalised_we
 def test_mode_seeking_of_a_generator_that_scales_its_latent_is_the_inverse_of_the_scale() -> None:
     z = torch.randn(10, 3, dtype=torch.float64)
     for scale in (0.5, 1.0, 4.0):
-        turn = turn_of(lambda x: x.sum(1), z, scale * z, latent={"z": z})
+        turn = turn_of(
+            lambda x: x.sum(1), z, scale * z.repeat(1, 2), latent={"z": z}
+        )  # distances are means over entries
         assert ModeSeeking()(turn).item() == pytest.approx(1 / (scale + 1e-5), rel=1e-9)
 
 

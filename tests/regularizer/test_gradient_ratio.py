@@ -9,9 +9,19 @@ from saddlepoint.error import Mistake
 from saddlepoint.game.player import Player
 from saddlepoint.objective import nonsaturating
 from saddlepoint.regularizer.gradient_ratio import GradientRatio
+from saddlepoint.regularizer.path_length import PathLength
 from saddlepoint.regularizer.reconstruction import Reconstruction
 from saddlepoint.regularizer.regularizer import Regularizer
 from saddlepoint.turn import Sample
+
+
+class Drawn(Reconstruction):
+    """A term with random numbers of its own."""
+
+    needs_draw = needs_sample_slope = True
+
+    def draw(self, n, stream):
+        return torch.arange(n)
 
 
 class Constant(Regularizer):
@@ -24,7 +34,7 @@ class Constant(Regularizer):
 def turn_of(terms, weight=0.0, scale=1.0, objective=nonsaturating.generator, **samples):
     """The turn of a linear generator W z, a linear D and these terms; and W."""
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2, bias=False)).double()
+    network = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)).double()
     player = Player(network, torch.optim.SGD, objective, terms, weight)
     judge = play.judge(lambda x: scale * (x @ torch.tensor([1.0, 2.0]).double()))
     real, z = torch.randn(8, 2).double(), torch.randn(8, 4).double()
@@ -69,17 +79,29 @@ def test_a_term_can_be_balanced_instead_of_the_objective_at_any_weight_of_the_ne
     assert norm(losses["gradient_ratio"], weight) == pytest.approx(2 * norm(losses["reconstruction"], weight))
 
 
+def test_the_balanced_term_gets_the_draws_and_slopes_that_it_needs() -> None:
+    term, plain = GradientRatio(term=Drawn()), GradientRatio()
+    assert term.needs_draw
+    assert term.needs_sample_slope
+    assert torch.equal(term.draw(3, None), torch.arange(3))
+    assert not plain.needs_draw
+    assert not plain.needs_sample_slope
+    assert GradientRatio(term=PathLength()).slope_at == PathLength.slope_at
+
+
 @pytest.mark.parametrize(
     ("settings", "weight", "message"),
     [
         ({}, 1.0, "set its weight to 0"),
         ({"reference": "reconstructio"}, 0.0, "Did you mean reconstruction"),
         ({"reference": "constant"}, 0.0, "does not reach the weight 1.weight"),
+        ({"reference": "drawn"}, 0.0, "drawn draws random numbers"),
         ({"parameter": "2.weight"}, 0.0, "parameter=2.weight"),
     ],
 )
 def test_bad_input_is_refused(settings, weight: float, message: str) -> None:
-    terms = {"reconstruction": Reconstruction(), "constant": Constant(), "gradient_ratio": GradientRatio(**settings)}
+    terms = {"reconstruction": Reconstruction(), "constant": Constant(), "drawn": Drawn()}
+    terms["gradient_ratio"] = GradientRatio(**settings)
     turn, _ = turn_of(terms, weight)
     with pytest.raises(Mistake, match=message):
         terms["gradient_ratio"](turn)
