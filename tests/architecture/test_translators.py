@@ -210,6 +210,10 @@ def test_a_context_encoder_fills_the_hole_of_a_centred_box_mask(shape: tuple[int
     assert x.shape == (3, *shape)
     assert bool((x[~hole] == 0).all())
     assert bool((x[hole] != 0).all())
+    mask = hole[:, :1].float()
+    assert network({}, {"known": torch.randn(3, *shape), "mask": mask}).shape == x.shape
+    with pytest.raises(Mistake, match="the mask goes beyond it"):
+        network({}, {"known": torch.randn(3, *shape), "mask": mask.roll(1, 3)})
     with pytest.raises(ValueError, match="at least 16 x 16"):
         context_encoder.Generator([1, 8, 8], condition={"known": 1})
 
@@ -219,5 +223,6 @@ def test_the_input_is_the_condition_or_what_the_side_starts_from() -> None:
     network = unet.Generator([1, 16, 16], 2, condition={"source": 1}).eval()
     source = torch.randn(2, 1, 16, 16)
     assert torch.equal(network(source, {}), network({"z": torch.randn(2, 3)}, {"source": source}))
-    with pytest.raises(Mistake, match="unet reads the condition source"):
-        network({"z": torch.randn(2, 3)}, {})
+    for x, condition in [({"z": torch.randn(2, 3)}, {}), (source, {"sorce": source})]:
+        with pytest.raises(Mistake, match="unet reads the condition source"):
+            network(x, condition)

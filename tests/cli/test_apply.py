@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 
@@ -11,8 +12,10 @@ import torch
 from PIL import Image
 from runs import run
 
+import saddlepoint.cli.apply as apply_command
 from saddlepoint.callback.evaluation import Sampler
 from saddlepoint.cli import main
+from saddlepoint.experiment.apply import apply
 from saddlepoint.experiment.build import build_game, load_data
 from saddlepoint.experiment.restore import restore_checkpoint
 from saddlepoint.experiment.run_config import load_run_config
@@ -116,27 +119,31 @@ def test_applying_to_the_held_out_sources_gives_the_samples_of_the_evaluation_bi
     assert not list(tmp_path.glob(".*")), "no temporary files"
 
 
-def test_scores_of_applied_images_are_those_of_the_run(trained, tmp_path):
+def test_scores_of_applied_images_are_those_of_the_run(trained, tmp_path, monkeypatch):
     record, _, data = trained("translation")
     split = data.split("validation")
-    words = ["metric=[frechet_distance]", "evaluation.second_extractor=null", "evaluation.n=450", OWN]
-    assert (
-        applied(record, f"source={save(tmp_path / 'in', split.extra_columns['source'])}", f"to={tmp_path / 'out'}") == 0
-    )
+    words = ["metric=[frechet_distance,paired]", "evaluation.second_extractor=null", "evaluation.n=450", OWN]
+    folders = [f"source={save(tmp_path / 'in', split.extra_columns['source'])}", f"to={tmp_path / 'out'}"]
+    results = []
+    monkeypatch.setattr(apply_command, "apply", lambda *args: results.append(apply(*args)) or results[0])
+    assert applied(record, *folders, f"truth={save(tmp_path / 'truth', split.x)}") == 0
     assert main(["evaluate", f"run={record.folder}", *words, f"to={tmp_path / 'run.json'}"]) == 0
-    stored = [f"samples={tmp_path / 'out'}", "data=digits", *words[:2], f"to={tmp_path / 'stored.json'}"]
-    assert main(["evaluate", *stored]) == 0
-    values = [find_scores(tmp_path / name) for name in ("run.json", "stored.json")]
+    stored = [f"samples={tmp_path / 'out'}", "data=digits", "metric=[frechet_distance]", words[1]]
+    assert main(["evaluate", *stored, f"to={tmp_path / 'stored.json'}"]) == 0
+    of_run = find_scores(tmp_path / "run.json", "paired_")
+    assert results[0].scores == pytest.approx({name.split("_digits")[0]: value for name, value in of_run.items()})
+    assert {*results[0].scores} == {"paired_mae", "paired_psnr", "paired_ssim"}
+    values = [find_scores(tmp_path / name, "fid_") for name in ("run.json", "stored.json")]
     assert values[0] == values[1] != {}
 
 
-def find_scores(path):
+def find_scores(path, prefix):
     """Score name -> value of the first measurement in the JSON of `evaluate`."""
     values = {}
 
     def walk(node):
         for key, value in node.items() if isinstance(node, dict) else ():
-            if key.startswith("fid_") and isinstance(value, dict) and "value" in value:
+            if key.startswith(prefix) and isinstance(value, dict) and "value" in value:
                 values.setdefault(key, value["value"])
             walk(value)
 
@@ -204,6 +211,11 @@ def test_the_sheet_shows_input_output_and_truth(trained, tmp_path):
         for shown, image in zip(tiles, [small[i], load(tmp_path / "out")[i], x[i]], strict=True):
             enlarged = image.repeat_interleave(tile // image.shape[-1], 1).repeat_interleave(tile // image.shape[-1], 2)
             assert np.array_equal(shown, enlarged.permute(1, 2, 0).numpy()), scale
+    page = (tmp_path / "out.html").read_text()
+    assert base64.b64encode((tmp_path / "out.png").read_bytes()).decode() in page
+    assert "Input, output, truth" in page
+    assert "3 images of" in page
+    assert "paired_psnr" in page
 
 
 def change_mask_size(folder):
@@ -259,12 +271,14 @@ def test_requests_that_the_run_cannot_meet_are_refused(trained, tmp_path, capsys
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a").write_text("a")
     (tmp_path / "taken.png").write_text("a")
+    (tmp_path / "page.html").write_text("a")
     cases = [
         (record, ["source=nowhere", "to=out"], "source=nowhere: no such image"),
         (record, [f"source={folder}", "to=out", f"mask={folder}"], "samples of this run have no mask"),
         (record, [f"source={tmp_path / 'colour.npz'}", "to=out"], "the data are [1, 8, 8]"),
         (record, [f"source={folder}", "to=full"], "full is not empty"),
         (record, [f"source={folder}", "to=taken"], "exists; name another folder"),
+        (record, [f"source={folder}", "to=page"], "page.html, where the sheet"),
         (record, [f"source={folder}", "to=out", f"truth={tmp_path / 'colour.npz'}"], "the data are [1, 8, 8]"),
         (record, [f"source={folder}", "to=out", "fit=stretch"], "fit=stretch"),
         (inpainting, [f"source={folder}", "to=out"], "2 of 2 sources have no transparent pixels"),
@@ -275,6 +289,7 @@ def test_requests_that_the_run_cannot_meet_are_refused(trained, tmp_path, capsys
         assert applied(one, *placed) == 1, message
         assert message in " ".join(capsys.readouterr().err.split())
         assert not (tmp_path / "out").exists()
+        assert not (tmp_path / "out.html").exists()
 
 
 def test_a_run_without_sources_is_refused(outputs, tmp_path, capsys):

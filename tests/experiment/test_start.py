@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+
 import pytest
 import torch
 from runs import assert_equal, run, state
@@ -9,6 +12,8 @@ from runs import assert_equal, run, state
 from saddlepoint.cli import main
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
+from saddlepoint.config.identity import check_and_set_start_hash
+from saddlepoint.error import Mistake
 from saddlepoint.experiment.build import build_game
 from saddlepoint.experiment.restore import load, load_initial_weights, set_initial_weights
 
@@ -69,6 +74,20 @@ def test_a_started_run_has_its_own_name_and_resumes_without_starting_again(sourc
     other = run(tmp_path / "other", "name=a", "images=256", *FEW)
     key = next(key for key in state(once) if key.startswith("state_dict/players.generator.network"))
     assert not torch.equal(state(once)[key], state(other)[key])
+
+
+def test_the_identity_has_the_content_of_the_initial_weights(source, tmp_path):
+    folder = shutil.copytree(source.folder, tmp_path / "copy")
+    words = [*SMALL, *FEW, f"start={folder}"]
+    before = compose(words)
+    digest = hashlib.sha256((folder / "checkpoints" / "last.ckpt").read_bytes()).hexdigest()
+    assert before.start_sha256 == digest == compose([*words, "seed=1"]).start_sha256
+    with (folder / "checkpoints" / "last.ckpt").open("ab") as file:
+        file.write(b"trained on")
+    assert compose(words).name != before.name
+    with pytest.raises(Mistake, match="changed after this run was composed"):
+        check_and_set_start_hash(before)
+    assert "start_sha256" not in compose([*SMALL, *FEW])
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from saddlepoint.architecture.dcgan import init_weights
 from saddlepoint.architecture.unet import output_padding
+from saddlepoint.error import Mistake
 from saddlepoint.layer.concatenation import NO_CONDITION
 from saddlepoint.layer.condition_image import ConditionImage
 from saddlepoint.layer.conditional_sequential import ConditionalSequential, hidden_layer
@@ -72,10 +74,18 @@ class Generator(nn.Module):
         self.apply(init_weights)
 
     def forward(self, latent: Any, condition: Condition = UNCONDITIONAL) -> Tensor:
-        """Return images [N, C, H, W]."""
+        """Return images [N, C, H, W].  Raises Mistake for a mask that goes beyond the centre; checked only on a CPU."""
         hole = self.layers(self.input(latent, condition), condition)
         (left, top), (right, bottom) = self.border, self.rest
-        return pad(hole, (left, right, top, bottom))
+        border = (left, right, top, bottom)
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+        mask = None if traced or hole.device.type != "cpu" else condition.get("mask")
+        if mask is not None and bool((mask > pad(torch.ones_like(hole[:, :1]), border)).any()):
+            raise Mistake(
+                "context_encoder fills in the centre, with half of each side, and the mask goes beyond it: use "
+                "box_mask with fraction=0.5 and place=centre, or architecture=unet"
+            )
+        return pad(hole, border)
 
 
 def _halvings(size: Sequence[int]) -> list[list[int]]:

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from saddlepoint.config import allow_list, catalogue, config_file
 from saddlepoint.config.catalogue import groups
 from saddlepoint.config.defaults_list import load_yaml, merge_choices
-from saddlepoint.config.identity import find_run_name, set_code_hashes
+from saddlepoint.config.identity import find_run_name, set_code_hashes, set_start_hash
 from saddlepoint.config.override import apply_override, parse_overrides, split_overrides
 from saddlepoint.config.path import resolve_paths
 from saddlepoint.config.tree import to_plain, tree_entries
@@ -61,6 +61,7 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None,
             key_types.convert_top_level_keys(config)
             key_types.check_unknown_keys(config)
             set_code_hashes(config)
+            set_start_hash(config)
             config.name = find_run_name(config, typed)
         else:
             _fill_in_and_check(config)

@@ -1,6 +1,7 @@
 """The identity of a config: a hash of the settings that affect training, without its name, devices and length.
 
-User-defined code that the training uses is included: `code` in a config has a hash of each module.
+The content of files that the training uses is included: `code` in a config has a hash of each module of user-defined
+code, and `start_sha256` that of the file of the initial weights (`start`).
 """
 
 import hashlib
@@ -16,8 +17,10 @@ from saddlepoint.config import allow_list, config_file, user_code
 from saddlepoint.config.path import resolve_paths
 from saddlepoint.config.training_keys import NON_TRAINING_KEYS, nested_difference, training_keys
 from saddlepoint.error import Mistake
+from saddlepoint.run.folder import Run
 
 CODE_KEY = "code"  # key of the hashes in a config; absent without user-defined code
+START_KEY = "start_sha256"  # key of the hash of the initial weights; absent without start
 
 
 def compute_identity(config: DictConfig, with_code: bool = True, folder: str | None = None) -> str:
@@ -76,6 +79,34 @@ def check_and_set_code_hashes(config: DictConfig) -> None:
     if changed and "code" not in allowed_changes(config):
         raise Mistake(f"{'; '.join(changed)} changed after this run was composed: repeat the command")
     set_code_hashes(config)
+
+
+def set_start_hash(config: DictConfig) -> None:
+    """Store the current hash of the initial weights in the config.
+
+    There is none if `start` is null, missing (training reports that), or one path per seed, an interpolation.
+    """
+    with open_dict(config):
+        config.pop(START_KEY, None)
+        if (file := _initial_weights_file(config)) is not None:
+            with file.open("rb") as content:
+                config[START_KEY] = hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def check_and_set_start_hash(config: DictConfig) -> None:
+    """Store the current hash of the initial weights.  Raises Mistake if they changed after the config was composed."""
+    before = config.get(START_KEY)
+    set_start_hash(config)
+    if before is not None and config.get(START_KEY) != before:
+        raise Mistake(f"start={config.start} changed after this run was composed: repeat the command")
+
+
+def _initial_weights_file(config: DictConfig) -> Path | None:
+    start = config.get("start")
+    if start is None or OmegaConf.is_interpolation(config, "start"):
+        return None
+    checkpoints = [Run(start).checkpoints / f"{name}.ckpt" for name in ("last", "previous")]
+    return next((file for file in (Path(start), *checkpoints) if file.is_file()), None)
 
 
 def stored_code_hashes(config: DictConfig) -> dict[str, str]:

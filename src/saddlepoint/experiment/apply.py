@@ -4,7 +4,7 @@ Samples are drawn as in the run's evaluation: averaged networks in evaluation mo
 `evaluation.batch`.  On the sources of the evaluation's split, in their order, they are therefore equal bit for bit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +20,12 @@ from saddlepoint.error import Mistake
 from saddlepoint.experiment.build import build_game, modality_from_config
 from saddlepoint.experiment.devices import resolve_device
 from saddlepoint.experiment.restore import restore_checkpoint_or_snapshot
+from saddlepoint.extractor.extractor import Features
 from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import condition_columns, condition_draws, upstream_sides
 from saddlepoint.game.sampling import sampling_contract
 from saddlepoint.game.side import dependencies
+from saddlepoint.metric.paired import Paired
 from saddlepoint.modality import Image
 from saddlepoint.modality.modality import png_bytes
 from saddlepoint.run import destination
@@ -45,6 +47,15 @@ class ApplyRequest(NamedTuple):
     fit: str = "crop"  # of images of another aspect ratio: crop, pad
 
 
+class Applied(NamedTuple):
+    """What was made."""
+
+    sheet: Path  # PNG of input, output and, if given, truth; the page of it belongs beside it, as .html
+    columns: tuple[str, ...]  # of the sheet
+    scores: dict[str, float]  # distances from the truth, as the metric `paired` has them; {} without a truth
+    facts: tuple[str, ...]  # sentences: what was read, changed and used
+
+
 def apply(
     run: Run,
     config: CheckedConfig,
@@ -54,7 +65,7 @@ def apply(
     seed: int | None,
     average: bool,
     log: Log,
-) -> None:
+) -> Applied:
     """Write the samples of the generator for each source to the folder `to`, and a sheet of them to `to`.png.
 
     seed  of noise (latents, dropout); None: that of the run's evaluation
@@ -76,7 +87,9 @@ def apply(
     condition = {entry: modality.to_float(sources.x)}
     if (mask := _load_mask(game, request, sources)) is not None:
         condition[MASK] = mask
-    truth = request.truth and named_images.load_truths(request.truth, sources, shape, modality, request.fit)
+    truth = None
+    if request.truth is not None:
+        truth = named_images.load_truths(request.truth, sources, shape, modality, request.fit)
     restore_checkpoint_or_snapshot(game, run, at, log)
     game.to(resolve_device(config))
     batch_norm, batch = config.evaluation.get("batch_norm", "running"), config.evaluation.batch
@@ -84,24 +97,30 @@ def apply(
     if seed is not None:
         sampler.stream = Stream(seed, "apply", device=game.device)
     made = modality.to_stored(torch.cat(list(_sample_batches(sampler, condition, batch))))
+    scores = {} if truth is None else _paired_scores(made, truth, mask, modality)
     _write(made, sources.names, folder, modality)
-    shown = [_shown_input(game, entry, condition), made, *([] if truth is None else [truth])]
-    write_file(sheet, _draw_sheet(shown, modality))
+    shown = {"input": _shown_input(game, entry, condition), "output": made, "truth": truth}
+    columns = {name: images for name, images in shown.items() if images is not None}
+    write_file(sheet, _draw_sheet([*columns.values()], modality))
     fields = sampling_contract(game, average, batch_norm, batch)
     dropout = "on" if fields["dropout"] else "off"
     mode = f"{fields['weights']} weights, batch norm {fields['batch_norm']}, dropout {dropout}"
-    log(f"{len(made):,} images of {run.folder} after {game.images:,} images; {mode}")
-    log(f"{folder}; before and after: {sheet}")
+    made_by = f"{len(made):,} images of {run.folder} after {game.images:,} images; {mode}"
+    log(made_by)
+    if scores:
+        where = "all pixels" if mask is None else "the pixels inside the mask"
+        log(f"{', '.join(f'{name} {value:.4g}' for name, value in scores.items())}, of {where}")
+    return Applied(sheet, tuple(columns), scores, (made_by, *sources.notes))
 
 
 def _check_destination(to: str) -> tuple[Path, Path]:
-    """Return the folder of the images and the file of the sheet.  Raises Mistake unless both are new and writable."""
+    """Return the folder of the images and the file of the sheet.  Raises Mistake unless both, and its page, are new."""
     folder = destination.check_output_folder(to)
     if folder.exists() and any(folder.iterdir()):
         raise Mistake(f"to={to} is not empty; name another folder, so that images of two runs are not mixed.")
     sheet = folder.absolute().with_name(f"{folder.absolute().name}.png")
-    if sheet.exists():
-        raise Mistake(f"{sheet}, where the sheet of to={to} would be written, exists; name another folder.")
+    if taken := next((file for file in (sheet, sheet.with_suffix(".html")) if file.exists()), None):
+        raise Mistake(f"{taken}, where the sheet of to={to} would be written, exists; name another folder.")
     return folder, destination.check_output_file(sheet, (".png",), "a .png", makes_folders=True)
 
 
@@ -175,7 +194,14 @@ def _shown_input(game: Game, entry: str, condition: Mapping[str, Tensor]) -> Ten
     return Image().to_stored(torch.where(condition[MASK] > 0, 0.0, x) if MASK in condition else x)
 
 
-def _draw_sheet(columns: list[Tensor], modality: Image) -> bytes:
+def _paired_scores(made: Tensor, truth: Tensor, mask: Tensor | None, modality: Image) -> dict[str, float]:
+    """Return the distances of stored images from their truth."""
+    metric = Paired()
+    metric.update(Features(torch.empty(len(made), 0), x=made, target=modality.to_float(truth), mask=mask), real=False)
+    return {f"paired_{name}": float(result.value) for name, result in metric.compute().items()}
+
+
+def _draw_sheet(columns: Sequence[Tensor], modality: Image) -> bytes:
     """Return a PNG with input, output and truth of the first sources beside each other."""
     source, x, *truth = (modality.to_float(images[:MAX_SHOWN]) for images in columns)
     tiles = pair_tiles(source, x, truth[0] if truth else None)

@@ -4,7 +4,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from saddlepoint.config.check import check, check_logger_installed
-from saddlepoint.config.identity import check_and_set_code_hashes
+from saddlepoint.config.identity import check_and_set_code_hashes, check_and_set_start_hash
 from saddlepoint.console.standard_streams import ignore_write_errors
 from saddlepoint.redaction import cache_secrets
 from saddlepoint.run.folder import Run
@@ -20,6 +20,7 @@ def train(config: DictConfig, console: Console | None = None) -> Run:
     """
     with ignore_write_errors(), cache_secrets():  # a closed stdout must not stop it: the results are in the folder
         check_and_set_code_hashes(config)
+        check_and_set_start_hash(config)
         checked = check(config)
         check_logger_installed(checked)
         from saddlepoint.experiment.fit import fit  # imports torch and Lightning, so only after the checks

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.config import catalogue
 from saddlepoint.config.compose import compose
-from saddlepoint.config.identity import CODE_KEY, compute_identity
+from saddlepoint.config.identity import CODE_KEY, START_KEY, compute_identity
 from saddlepoint.config.training_keys import (
     NO_VALUE,
     NON_TRAINING_KEYS,
@@ -80,9 +80,10 @@ def _is_section(key: str, items: Mapping[str, Any]) -> bool:
 
 
 def _flat_training_keys(config: DictConfig) -> dict[str, Any]:
-    """Return dotted key -> value of the settings that affect training, without the hashes of user-defined code."""
+    """Return dotted key -> value of the settings that affect training, without the hashes of files."""
     plain: Any = OmegaConf.to_container(config, resolve=False)
-    return dict(dotted_items({key: value for key, value in training_keys(plain).items() if key != CODE_KEY}))
+    settings = {key: value for key, value in training_keys(plain).items() if key not in (CODE_KEY, START_KEY)}
+    return dict(dotted_items(settings))
 
 
 def _format_argument(value: Any) -> str:

@@ -13,7 +13,7 @@ from saddlepoint.turn import Condition
 class ConditionImage(nn.Module):
     """(x, condition) -> [N, width, H, W]; the first entry is an image [N, C, H, W], which fixes the size.
 
-    If the condition lacks the first entry, it is x: that of a side that starts from an image (of: source).
+    Without any condition, the first entry is x: that of a side that starts from an image (of: source).
 
     condition  channels of each entry, by its name, as in `concatenation`; `width` is their sum
     Raises ValueError without an entry.
@@ -32,7 +32,7 @@ class ConditionImage(nn.Module):
 
     def forward(self, x: Any, condition: Condition) -> Tensor:
         """Return the image.  Raises Mistake if an entry is missing or has another number of channels."""
-        if self.first not in condition and isinstance(x, Tensor):
-            condition = {self.first: x, **condition}
+        if not condition and isinstance(x, Tensor):
+            condition = {self.first: x}
         empty = condition_entry(condition, self.first, self.network)[:, :0]
         return self.join(empty, condition)

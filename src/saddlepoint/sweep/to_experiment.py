@@ -10,14 +10,14 @@ from omegaconf import DictConfig, OmegaConf
 from saddlepoint.config import catalogue
 from saddlepoint.config.compose import compose
 from saddlepoint.config.defaults_list import merge_choices
-from saddlepoint.config.identity import CODE_KEY, describe_identity_differences
+from saddlepoint.config.identity import CODE_KEY, START_KEY, describe_identity_differences
 from saddlepoint.config.override import parse_overrides, split_overrides
 from saddlepoint.config.training_keys import NO_VALUE, NON_TRAINING_KEYS, nested_difference
 from saddlepoint.error import Mistake
 from saddlepoint.run.folder import write_file
 
 EVALUATION_KEYS = {"images", "callback", "metric", "evaluation"}  # not part of the training, but of the experiment
-OMITTED_KEYS = (NON_TRAINING_KEYS - EVALUATION_KEYS) | {"allow_target", CODE_KEY}
+OMITTED_KEYS = (NON_TRAINING_KEYS - EVALUATION_KEYS) | {"allow_target", CODE_KEY, START_KEY}
 
 
 def write_experiment(
