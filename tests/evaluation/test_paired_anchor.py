@@ -11,6 +11,7 @@ from torch.nn.functional import avg_pool2d
 from saddlepoint.callback.evaluation import Sampler
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
+from saddlepoint.evaluation.evaluator import measure_all_anchors
 from saddlepoint.evaluation.paired_anchor import paired_anchor_sets, predictions
 from saddlepoint.experiment.build import build
 from saddlepoint.extractor.extractor import Features
@@ -160,6 +161,19 @@ def test_an_inpainting_game_has_pairs_whose_known_pixels_are_bit_equal() -> None
     assert "paired_psnr_identity_60_test" not in anchors["real"]
     linear, mean = (anchors[name]["paired_psnr_identity_60_test"].value for name in ("linear regression", "mean"))
     assert linear > mean + 1
+
+
+def test_scores_other_than_paired_have_the_anchors_too_also_those_of_the_second_extractor() -> None:
+    words = ["evaluation.extractor=digits", "evaluation.n=60", "metric=[frechet_distance,class_agreement]"]
+    experiment = build(compose([*INPAINTING, *words]))
+    evaluators = [experiment.evaluator, experiment.second_evaluator]
+    anchors = measure_all_anchors([one for one in evaluators if one is not None], experiment.data)
+    scores = [
+        f"{name}_{extractor}_60_train" for name in ("fid", "class_agreement") for extractor in ("digits", "digits-b")
+    ]
+    for name in ("input", "mean", "nearest pair", "linear regression", "truth"):
+        assert {*anchors[name]} == {*scores}, name
+    assert all(anchors["truth"][score].value < anchors["input"][score].value for score in scores if "fid" in score)
 
 
 def test_a_game_without_inputs_has_no_pairs() -> None:

@@ -33,8 +33,16 @@ def test_over_whole_images_the_scores_are_those_of_torchmetrics(size: int) -> No
     assert scores["mae"] == pytest.approx(float((fakes - target).abs().mean()), rel=1e-5)
     assert scores["psnr"] == pytest.approx(float(psnr), rel=1e-5)
     assert scores["ssim"] == pytest.approx(
-        float(structural_similarity_index_measure(fakes, target, data_range=2.0)), rel=1e-4
+        float(structural_similarity_index_measure(x.float(), 127.5 * (target + 1), data_range=255.0)), rel=1e-4
     )  # pyright: ignore[reportArgumentType]
+
+
+def test_the_ssim_of_constant_images_is_its_luminance_term() -> None:
+    """(2 a b + c) / (a^2 + b^2 + c), c = 0.01^2, for grey levels a, b in [0, 1]."""
+    a, b = 60 / 255, 200 / 255
+    grey = torch.full((2, 1, 16, 16), 60, dtype=torch.uint8)
+    expected = (2 * a * b + 1e-4) / (a**2 + b**2 + 1e-4)
+    assert measured(grey, to_float(grey + 140))["ssim"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_in_a_hole_the_scores_are_those_of_the_cropped_hole() -> None:

@@ -2,7 +2,7 @@
 
     mae    E|x - t|                                  lower is better; for images in [-1, 1]
     psnr   E[10 log10(4 / mean (x - t)^2)]           dB; the mean over images of the ratio of peak 2 to noise
-    ssim   E[SSIM(x, t)]                             Wang et al. 2004 (IEEE TIP 13:600), by torchmetrics
+    ssim   E[SSIM((x + 1) / 2, (t + 1) / 2)]         Wang et al. 2004 (IEEE TIP 13:600), by torchmetrics
 
 With a mask, all three are over the pixels inside it (for SSIM, the mean of its map there): known pixels count nothing.
 They measure distortion: the least squared error is that of the posterior mean, which is blurred, so realistic samples
@@ -79,8 +79,9 @@ def _mean_inside(value: Tensor, inside: Tensor) -> Tensor:
 
 
 def _ssim(x: Tensor, target: Tensor, inside: Tensor | None) -> Tensor:
-    """Return the SSIM of each image, float64 [N]."""
-    arguments: Any = {"data_range": PEAK, "reduction": "none"}
+    """Return the SSIM of each image, float64 [N], of values in [0, 1]: its luminance term is for means from 0 on."""
+    x, target = (x + 1) / 2, (target + 1) / 2
+    arguments: Any = {"data_range": 1.0, "reduction": "none"}
     if inside is None and min(x.shape[2:]) >= SMALLEST_FULL:
         return structural_similarity_index_measure(x, target, **arguments).to(torch.float64)  # pyright: ignore[reportAttributeAccessIssue]
     _, full = structural_similarity_index_measure(x, target, return_full_image=True, **arguments)
