@@ -226,6 +226,11 @@ def change_mask_values(folder):
     Image.new("L", (8, 8), 77).save(folder / "masks" / "image001.png")
 
 
+def fill_masks_but_one(folder):
+    for i in (0, 2):
+        Image.new("L", (8, 8), 255).save(folder / "masks" / f"image00{i}.png")
+
+
 def remove_mask(folder):
     (folder / "masks" / "image001.png").unlink()
 
@@ -241,6 +246,10 @@ def use_two_suffixes(folder):
 REFUSED = {
     "another size": (change_mask_size, "image001.png is 8x9, and its source image001 is 8x8"),
     "grey values": (change_mask_values, "has 64 pixels that are neither black nor white"),
+    "a black mask": (
+        fill_masks_but_one,
+        "nothing is white in the used part of the masks of 1 sources, so nothing is filled in: image001.",
+    ),
     "a missing mask": (remove_mask, "no mask of 1 sources: image001"),
     "no masks": (remove_masks, "no such image, folder or zip"),
     "one name twice": (use_two_suffixes, "have one name apart from the suffix"),

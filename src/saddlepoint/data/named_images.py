@@ -101,7 +101,7 @@ def load_masks(path: str | Path, sources: NamedImages, space: tuple[int, int], f
 
     One image is the mask of all sources; the masks of a folder have the names of the sources.  A mask has the size of
     its source, and is cropped and resized alike; a pixel that is partly masked is masked.  Raises Mistake for missing
-    masks, masks of another size, and masks with other values than black and white.
+    masks, masks of another size, with other values than black and white, and without a white pixel.
     """
     masks = list_images(path, "mask")
     by_stem = names_by_stem(masks)
@@ -124,7 +124,13 @@ def load_masks(path: str | Path, sources: NamedImages, space: tuple[int, int], f
                 "the image is to be filled in, and black elsewhere. Save it without losses, as PNG."
             )
     target = image_file.TargetFormat(1, space, fit=fit, resample=Pillow.Resampling.BOX)
-    return (decode_files(masks, names, target)[0] > 0).float()
+    x = (decode_files(masks, names, target)[0] > 0).float()
+    if empty := [name for name, mask in zip(sources.names, x, strict=True) if not mask.any()]:
+        raise Mistake(
+            f"mask={path}: nothing is white in the used part of the masks of {len(empty):,} sources, so nothing is "
+            f"filled in: {format_names(empty)}."
+        )
+    return x
 
 
 def masks_from_transparency(sources: NamedImages, space: tuple[int, int], fit: str) -> Tensor:
