@@ -168,17 +168,21 @@ COMBINATIONS = {  # yaml files that only combine base modules or other component
         "likelihood",
         "projection",
         "packing",
+        "phase_shuffle",
         "sequence",
         "simultaneous",
         "style_mixing",
         "two_player",
         "vae",
+        "vocoder",
     },
     "layer": {"instance_norm"},
     "prior": {"infogan"},
     "regularizer": {"balanced_consistency", "latent_consistency"},
     "extractor": {
-        f"{name}{suffix}" for name in ("cifar10-jpeg", "digits", "mnist", "stacked-mnist") for suffix in ("", "-b")
+        f"{name}{suffix}"
+        for name in ("cifar10-jpeg", "digits", "mnist", "spoken-digits", "stacked-mnist")
+        for suffix in ("", "-b")
     }
     | {"nearest-b", "trained-b"},
 }
@@ -190,6 +194,7 @@ MAY_NAME = {  # other modules that the yaml files of a group may name
     "extractor": {"classifier", "nearest", "stacked", "trained"},
 }
 OTHER_TARGETS = {  # modules of another group that single yaml files name
+    "metric/speaker_coverage": {"saddlepoint.extractor.classifier.Shipped"},  # of speakers, whatever the extractor
     "architecture/infogan_mnist": {"saddlepoint.layer.conditional_batch_norm.BatchNorm"},  # of any number of dimensions
     "game/acgan": {"saddlepoint.regularizer.classification.Classification"},  # in both columns
 }

@@ -63,6 +63,7 @@ OVERRIDES = {  # overrides that select a config file of a group without a defaul
     "layer/dequantise": "+layer@game.makers.dequantise={}",
     "layer/spectral_norm": "+layer@game.players.discriminator.network={}",
     "layer/weight_clip": "+layer@game.players.discriminator.network={}",
+    "layer/log_mel": "+layer@game.makers.log_mel={}",
     "layer/packing": "+layer@game.makers.pack={}",
     "layer/averages": "+layer@game.players.generator.average={}",
     "layer/top_k": "+layer@game.players.generator.objective={}",
@@ -86,6 +87,7 @@ REQUIRED = {  # further overrides that a config file requires
     "data/paired_images": ["data.shape=[3,32,32]", "data.source_half=left"],
     "data/audio_folder": ["data.shape=[1,64]", "data.rate=8000", "data.bits=16"],
     "data/text_lines": ["data.shape=[8,3]", "data.vocabulary=['',a,b]"],
+    "game/vocoder": ["data=audio_folder", "data.shape=[1,1024]", "data.rate=8000", "data.bits=16"],
     "regularizer/kl": [
         "+game.players.encoder={_target_: saddlepoint.game.player.Player, network: ${architecture.generator}, "
         "optimizer: ${optimizer.generator}, objective: null, regularizers: ${regularizer.encoder}}"
@@ -112,6 +114,8 @@ DIFFERENT = {  # arguments whose value in a config file differs on purpose from 
     "game/adaptive_pseudo_augment": {"low"},
     "regularizer/balanced_consistency": {"side", "changed"},
     "regularizer/latent_consistency": {"side", "changed", "weight", "target", "absolute"},
+    "game/phase_shuffle": {"low"},  # of numbers on [0, 1)
+    "game/vocoder": {"conditions"},
     "game/consistency": {"low", "start", "speed", "brightness", "contrast"},
     "extractor/nearest-b": {"second"},
     "extractor/trained-b": {"seed"},
@@ -125,6 +129,7 @@ PASSED = {
     "optimizer": {"params"},
     "extractor": {"data", "shape", "modality", "cache", "log", "progress"},
     "data/audio_folder": {"flip"},  # only images can be flipped
+    "data/spoken_digits": {"flip"},
     "data/text_lines": {"flip"},
 }
 PLACEMENT = {"device", "dtype"}

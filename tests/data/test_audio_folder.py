@@ -203,3 +203,88 @@ def test_samples_are_loaded_in_the_stored_form_of_the_data(tmp_path: Path) -> No
     (tmp_path / "faster").mkdir()
     with pytest.raises(Mistake, match=r"16,000 samples per second.*data.rate=8000"):
         load_samples_for(data, folder(tmp_path / "faster", n=5, rate=16000))
+
+
+def tone(rate: int, seconds: float = 0.5, frequency: float = 440) -> np.ndarray:
+    """A sine of amplitude 0.5, float64 [L]."""
+    return 0.5 * np.sin(2 * np.pi * frequency * np.arange(round(rate * seconds)) / rate)
+
+
+def pcm24(x: np.ndarray, rate: int) -> bytes:
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setparams((1, 3, rate, 0, "NONE", ""))
+        values = np.round(x * 2**23).astype("<i4")
+        file.writeframes(values.view(np.uint8).reshape(-1, 4)[:, :3].tobytes())
+    return content.getvalue()
+
+
+CONVERTED = {
+    "44.1 kHz": (wav((tone(44_100) * 32768).astype(np.int16), 44_100), "resampled from 44,100 to 8,000", 1e-3),
+    "stereo": (wav(np.stack([tone(8000), np.zeros(4000)], 1).astype(np.float32)), "2 channels averaged", None),
+    "24 bits": (pcm24(tone(8000), 8000), "24- or 32-bit PCM stored as 16-bit PCM", 2e-5),
+    "8 bits": (wav((tone(8000) * 128 + 128).astype(np.uint8)), "8-bit stored as 16-bit PCM", 1e-2),
+    "double": (wav(tone(8000)), "float64 stored as 16-bit PCM", 2e-5),
+    "float": (wav(tone(8000).astype(np.float32)), "32-bit float stored as 16-bit PCM", 2e-5),
+}
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_a_file_of_another_form_is_converted_with_a_word_and_counted(name: str, tmp_path: Path) -> None:
+    content, note, tolerance = CONVERTED[name]
+    for i in range(8):
+        wavfile.write(tmp_path / f"{i}.wav", 8000, (tone(8000) * 32768).astype(np.int16))
+    before = AudioFolder(tmp_path).split("train").x
+    (tmp_path / "odd.wav").write_bytes(content)
+    data = AudioFolder(tmp_path, convert=True)
+    x = all_samples(data)
+    assert (data.shape, data.modality.rate, x.dtype) == ((1, 4000), 8000, torch.int16)
+    assert any(f"1 of 9: {note}" in line for line in data.notes), data.notes
+    expected = tone(8000) / 2 if name == "stereo" else tone(8000)
+    inner = slice(200, 3800)  # a filter of another rate knows nothing beyond the ends
+    gap = (x[:, 0, inner].double() / 32768 - torch.from_numpy(expected[inner])).abs().max(1).values
+    assert gap.min() <= (tolerance or 2e-5)
+    assert (x == before[0]).all((1, 2)).sum() >= 8, "files of the right form are unchanged"
+
+
+def test_a_mono_file_is_repeated_among_stereo_and_a_rate_is_chosen(tmp_path: Path) -> None:
+    for i in range(4):
+        wavfile.write(tmp_path / f"{i}.wav", 16_000, np.stack([tone(16_000)] * 2, 1).astype(np.float32))
+    wavfile.write(tmp_path / "odd.wav", 16_000, tone(16_000).astype(np.float32))
+    config = compose(["data=audio_folder", f"data.folder={tmp_path}", "data.convert=true", "data.rate=8_000"])
+    assert (list(config.data.shape), config.data.rate, config.data.bits) == ([2, 4000], 8000, 32)
+    data = AudioFolder(tmp_path, convert=True, rate=8000)
+    assert all_samples(data).shape == (5, 2, 4000)
+    assert any("1 of 5: one channel repeated to 2." in line for line in data.notes)
+    assert any("5 of 5: resampled from 16,000 to 8,000" in line for line in data.notes)
+
+
+def test_broken_files_are_refused_with_conversion_too(tmp_path: Path) -> None:
+    for name in ("empty file", "cut in the samples", "no samples", "unknown encoding", "float beyond 1", "not finite"):
+        content, message = BAD[name]
+        path = tmp_path / name
+        path.mkdir()
+        (folder(path) / "odd.wav").write_bytes(content)
+        with pytest.raises(Mistake, match=re.compile(message, re.S)):
+            AudioFolder(path, convert=True).split("train")
+    (stereo := tmp_path / "stereo").mkdir()
+    wavfile.write(folder(stereo, channels=2) / "odd.wav", 8000, sound(channels=3))
+    with pytest.raises(Mistake, match=r"odd.wav has 3 channels, and the data 2. Mix it to one channel"):
+        AudioFolder(stereo, convert=True).split("train")
+
+
+def test_spectrograms_are_standardised_by_facts_of_the_training_split(tmp_path: Path) -> None:
+    path = folder(tmp_path, n=10, length=512)
+    config = compose(["data=audio_folder", f"data.folder={path}", "data.spectrogram=true"])
+    assert list(config.data.shape) == [1, 64, 4]
+    data = AudioFolder(path, spectrogram=True)
+    assert data.modality.describe()["mean"] == list(config.data.standardisation[0])
+    x = data.modality.to_float(data.split("train").x)
+    assert x.mean((0, 1, 3)).abs().max() < 0.1
+    assert x.transpose(1, 2).transpose(0, 1).flatten(1).std(1).mul(3).sub(1).abs().max() < 0.2
+
+
+@pytest.mark.parametrize("length", [40, 300])
+def test_sounds_without_a_whole_spectrogram_are_refused_with_a_length(length: int, tmp_path: Path) -> None:
+    with pytest.raises(Mistake, match=r"must be a multiple of 128 and at least 256. Set data.length=\d+"):
+        AudioFolder(folder(tmp_path, length=length), spectrogram=True)

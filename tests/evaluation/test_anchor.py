@@ -9,6 +9,7 @@ from saddlepoint.data.data import Split
 from saddlepoint.evaluation.anchor import anchor_sets
 from saddlepoint.extractor.data_like import Rows
 from saddlepoint.extractor.extractor import Features
+from saddlepoint.modality import Audio, Spectrogram
 
 
 def pixels(batches: Iterable[Rows], n: int, name: str) -> Iterator[Features]:
@@ -41,6 +42,22 @@ def test_memorised_images_repeat_a_few_training_images_equally_often(stripes) ->
         assert len(images) == 200
         assert set(images) <= known
         assert {images.count(row) for row in images} == {200 // number}
+
+
+def test_audio_has_silence_and_spectrograms_their_inversion_as_anchors() -> None:
+    x = (3000 * torch.randn(40, 1, 512, generator=torch.Generator().manual_seed(0))).to(torch.int16)
+    audio, spectrogram = Audio(8000, 16), Spectrogram(8000, 16, [0.0] * 64, [1.0] * 64)
+    for modality, names in ((audio, ["silence"]), (spectrogram, ["silence", "Griffin-Lim"])):
+        train, held_out = Split("train", x[:20], modality=modality), Split("test", x[20:], modality=modality)
+        by_set = {
+            name: torch.cat([features.features for features in batches])
+            for name, _, batches in anchor_sets(train, [held_out], None, 8, 4, 0, pixels)
+        }
+        assert list(by_set)[4:] == names
+        assert not by_set["silence"].any()
+        if modality is spectrogram:
+            real = by_set["real"].view(8, 1, 512).to(torch.int16)
+            assert torch.equal(by_set["Griffin-Lim"], modality.to_stored(modality.to_float(real)).flatten(1).float())
 
 
 def test_noisy_means_have_the_specified_means_noise_and_frequencies(stripes) -> None:

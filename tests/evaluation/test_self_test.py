@@ -54,6 +54,9 @@ def test_the_shipped_extractors_of_the_digits_reproduce_their_certificates(digit
 
 def test_every_shipped_extractor_has_a_plausible_certificate() -> None:
     for name, facts in shipped_classifiers().items():
+        if "column" in facts:  # of other classes than those of the data: it measures no distance
+            assert facts["test_accuracy"] > 0.9
+            continue
         known = facts["certificate"]
         assert known["n"] == facts["sizes"]["test"], name
         assert round(known["accuracy"], 4) == pytest.approx(facts["test_accuracy"], abs=1e-4), name

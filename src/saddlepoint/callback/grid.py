@@ -23,7 +23,8 @@ MAX_FRAMES = 100  # of an animation
 class Grid(Periodic):
     """Writes samples/<images>.png at 0 images, every `images_between` and at the end, and samples/real.png once.
 
-    At the end, all of them are combined into samples/animation.gif.
+    At the end, all of them are combined into samples/animation.gif. Of audio, the samples of a picture are also
+    written as samples/<images>.wav, and the reals as samples/real.wav.
 
     The modality of the data draws them: images as rows x columns with each pixel enlarged `scale` times (None: until a
     tile has 56 pixels), points as a scatter plot over reals, audio with spectrograms, tokens as lines of text.
@@ -51,11 +52,14 @@ class Grid(Periodic):
             return
         modality, real = _data_modality(trainer), self.run.samples / "real.png"
         if game.images == 0:
-            save_png(modality.picture(self._first_reals(trainer), self.columns, self.scale), real)
+            x = self._first_reals(trainer)
+            save_png(modality.picture(x, self.columns, self.scale), real)
+            self._save_sound(modality, x, real, trainer, "sounds of reals", game.images)
         n, condition = class_grid_labels(game, modality, self.rows, self.columns)
         with preserve_random_state(game.device):
             stream = Stream(game.seed, "grid", device=game.device)
             x = game.sample(n, condition, stream).cpu()
+        x = x if modality.exact else modality.to_stored(x)  # once, for the picture and the sound
         path = self.run.samples / f"{game.images:09d}.png"
         reals = self._first_reals(trainer) if modality.draws_over_reals else None
         save_png(modality.picture(x, self.columns, self.scale, reals), path)
@@ -63,6 +67,7 @@ class Grid(Periodic):
         for logger in trainer.loggers:
             if (log_image := getattr(logger, "log_image", None)) is not None:
                 log_image("samples", path, game.images, others)
+        self._save_sound(modality, x, path, trainer, "sounds", game.images)
 
     def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
         if not trainer.is_global_zero or not is_final_round(trainer, self.state):
@@ -71,6 +76,19 @@ class Grid(Periodic):
         for logger in trainer.loggers if path is not None else ():
             if (log_animation := getattr(logger, "log_animation", None)) is not None:
                 log_animation("animation", path)
+
+    def _save_sound(
+        self, modality: Modality, x: Tensor, picture: Path, trainer: pl.Trainer, key: str, images: int
+    ) -> None:
+        """Write and log the samples of a picture as a wav file beside it, if they can be heard."""
+        x = x if modality.has_stored_form(x) else modality.to_stored(x)
+        if (content := modality.sound_file(x)) is None:
+            return
+        path = picture.with_suffix(".wav")
+        write_file(path, content)
+        for logger in trainer.loggers:
+            if (log_sound := getattr(logger, "log_sound", None)) is not None:
+                log_sound(key, path, images)
 
     def _first_reals(self, trainer: pl.Trainer) -> Tensor:
         split = trainer.datamodule.split("train")  # pyright: ignore[reportAttributeAccessIssue]

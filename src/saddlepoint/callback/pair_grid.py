@@ -69,10 +69,11 @@ class PairGrid(Periodic):
 def pair_tiles(source: Tensor | None, x: Tensor, target: Tensor | None) -> Tensor:
     """Return input, sample and truth of each pair in turn, images [2 N or 3 N, C, H, W] as floats.
 
-    Smaller inputs are enlarged by repetition; grey inputs are shown in grey, others by their first C channels.
+    Smaller inputs are enlarged by repetition; grey inputs are shown in grey, others by their first C channels. Inputs
+    of another kind, such as the spectrograms of a vocoder, are left out.
     """
     tiles = [x, *([] if target is None else [target])]
-    if source is not None:
+    if source is not None and source.ndim == x.ndim:
         source = interpolate(source, x.shape[2:], mode="nearest")
         tiles.insert(0, source[:, : x.shape[1]].expand_as(x))
     return torch.stack(tiles, 1).flatten(0, 1)

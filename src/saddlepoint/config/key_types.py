@@ -141,8 +141,12 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
     "data/audio_folder": {
         "data.folder": NameOrNull,
         "data.length": CountOrNull,
+        "data.convert": Flag,
+        "data.spectrogram": Flag,
         "data.classes": CountOrNull,
+        "data.rate": CountOrNull,
     },
+    "data/spoken_digits": {"data.length": Count, "data.spectrogram": Flag},
     "data/text_lines": {
         "data.folder": NameOrNull,
         "data.unit": Literal["character", "word"],

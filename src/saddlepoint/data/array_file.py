@@ -298,8 +298,8 @@ def _convert_audio(
             f"{location} is {array.dtype} {list(array.shape)}, and audio is {'int16' if is_int16 else 'float32'}, "
             "[N, channels, length] or [N, length]."
         )
-    if shape is not None and array.shape[1:] != tuple(shape):
-        raise Mistake(f"{location} is {list(array.shape)}, and the data are {list(shape)} (channels, length).")
+    if shape is not None and array.shape[1:] != (expected := modality.measured_shape(tuple(shape))):
+        raise Mistake(f"{location} is {list(array.shape)}, and the data are {list(expected)} (channels, length).")
     x = torch.from_numpy(np.ascontiguousarray(array)) if is_int16 else _convert_floats(array, location, notes)
     if reason := modality.why_not(x):
         raise Mistake(f"{location}: {reason}.")

@@ -10,7 +10,8 @@ from saddlepoint.error import Mistake
 FACT_KEYS = {
     "image_folder": ("shape", "bits"),
     "paired_images": ("shape", "bits"),
-    "audio_folder": ("shape", "rate", "bits"),
+    "audio_folder": ("shape", "rate", "bits", "standardisation"),
+    "spoken_digits": ("shape",),
     "text_lines": ("shape", "vocabulary"),
 }
 OTHER_HALF = {"left": "right", "right": "left"}  # of an image of two side by side
@@ -25,14 +26,19 @@ def data_kind(target: str) -> str | None:
 
 
 def missing_facts(kind: str, data: Mapping[str, Any]) -> list[str]:
-    """Return the fact keys that are null; a key that an older config lacks does not count."""
-    return [key for key in FACT_KEYS[kind] if key in data and data[key] is None]
+    """Return the fact keys that are null; a key that an older config lacks does not count, nor one without meaning."""
+    unused = () if data.get("spectrogram") else ("standardisation",)
+    return [key for key in FACT_KEYS[kind] if key in data and data[key] is None and key not in unused]
 
 
 def read_facts(kind: str, data: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
     """Return the facts with `classes`, and the number of samples, or None if they were not counted.  Raises Mistake."""
     from saddlepoint.data import listing
 
+    if kind == "spoken_digits":
+        from saddlepoint.data import spoken_digits  # torch
+
+        return {"shape": spoken_digits.sample_shape(data["length"], data["spectrogram"])}, None
     folder = data["folder"]
     if kind in ("image_folder", "paired_images"):
         if data["shape"] is not None and not listing.is_array_file(folder):
@@ -41,9 +47,9 @@ def read_facts(kind: str, data: Mapping[str, Any]) -> tuple[dict[str, Any], int 
         facts, number = read_image_facts(folder, data["size"], data["channels"], half)
         return {"bits": IMAGE_BITS, **facts}, number
     if kind == "audio_folder":
-        from saddlepoint.data import wav_file  # numpy
+        from saddlepoint.data import audio_folder  # torch
 
-        return wav_file.read_sound_facts(folder, data["length"])
+        return audio_folder.read_audio_facts(data)
     from saddlepoint.data import text_file
 
     return text_file.read_text_facts(

@@ -22,7 +22,7 @@ from saddlepoint.data.array_file import load_array
 from saddlepoint.data.data import Rows, Split
 from saddlepoint.data.facts import read_image_facts
 from saddlepoint.data.folder import Folder
-from saddlepoint.data.listing import Listing, has_array_suffix, printable_name, resolve_folder, sorted_counts
+from saddlepoint.data.listing import format_changes, has_array_suffix, resolve_folder
 from saddlepoint.error import Mistake, ending_signals
 from saddlepoint.modality import Image
 
@@ -101,14 +101,6 @@ class ImageFolder(Folder):
         """The format that every image is converted to."""
         _, *size = image_file.read_image_file_facts(self.listing, self.size, self.channels, self.half)["shape"]
         return image_file.TargetFormat(self.channels, (size[0], size[1]), self.size is not None, self.fit, self.half)
-
-
-def format_changes(files: Listing, changes: Counter[str], previewed: int | None = None) -> list[str]:
-    """Return one line for each change that reading makes, with the number of files that it affects."""
-    total = len(files.names) if previewed is None else previewed
-    some = "" if total == len(files.names) else " checked"
-    folder = printable_name(str(files.folder))
-    return [f"{folder}: {number:,} of {total:,}{some}: {change}." for change, number in sorted_counts(changes)]
 
 
 class FileSplit(Split):

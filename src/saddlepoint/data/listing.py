@@ -200,6 +200,14 @@ def names_by_stem(files: Listing) -> dict[str, str]:
     return names
 
 
+def format_changes(files: Listing, changes: Counter[str], previewed: int | None = None) -> list[str]:
+    """Return one line for each change that reading makes, with the number of files that it affects."""
+    total = len(files.names) if previewed is None else previewed
+    some = "" if total == len(files.names) else " checked"
+    folder = printable_name(str(files.folder))
+    return [f"{folder}: {number:,} of {total:,}{some}: {change}." for change, number in sorted_counts(changes)]
+
+
 def format_names(names: Sequence[str]) -> str:
     """Return the first names as text."""
     return ", ".join(map(printable_name, names[:MAX_NAMED])) + (", ..." if len(names) > MAX_NAMED else "")

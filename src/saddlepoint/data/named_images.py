@@ -15,10 +15,10 @@ from torch import Tensor
 
 from saddlepoint.data import image_file
 from saddlepoint.data.array_file import load_array, possible_layouts, read_header
-from saddlepoint.data.image_folder import format_changes
 from saddlepoint.data.listing import (
     IMAGE_FILES,
     Listing,
+    format_changes,
     format_names,
     has_array_suffix,
     list_files,

@@ -16,8 +16,16 @@ from saddlepoint.data.array_file import load_array
 from saddlepoint.data.augmentation import check_jitter
 from saddlepoint.data.data import Split
 from saddlepoint.data.facts import OTHER_HALF
-from saddlepoint.data.image_folder import FileSplit, ImageFolder, format_changes
-from saddlepoint.data.listing import Listing, format_names, has_array_suffix, list_files, names_by_stem, resolve_folder
+from saddlepoint.data.image_folder import FileSplit, ImageFolder
+from saddlepoint.data.listing import (
+    Listing,
+    format_changes,
+    format_names,
+    has_array_suffix,
+    list_files,
+    names_by_stem,
+    resolve_folder,
+)
 from saddlepoint.error import Mistake
 from saddlepoint.modality.image import is_image
 

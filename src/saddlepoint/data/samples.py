@@ -21,8 +21,8 @@ from saddlepoint.data.audio_folder import load_waveforms
 from saddlepoint.data.data import Data, Split
 from saddlepoint.data.facts import IMAGE_BITS
 from saddlepoint.data.image_file import PILLOW_MODES, preview_changes
-from saddlepoint.data.image_folder import FileSplit, ImageFolder, format_changes
-from saddlepoint.data.listing import Listing, list_files
+from saddlepoint.data.image_folder import FileSplit, ImageFolder
+from saddlepoint.data.listing import Listing, format_changes, list_files
 from saddlepoint.data.wav_file import WAV_FILES
 from saddlepoint.error import Mistake
 from saddlepoint.modality import Audio, Image, Modality, Tokens, default_modality

@@ -4,6 +4,10 @@ real                  images outside the reference split: the scores of a perfec
 10, 100 memorised     10 or 100 images of the reference split, repeated: the scores of a generator that only copies
 class means + noise   the mean image of each class plus N(0, 0.2^2) in units of [-1, 1] (for other modalities: in
                       standard deviations of the split), with the class frequencies: the scores of a very crude model
+
+and those of the modality (`Modality.anchors`), made from the images of "real": of audio, silence, and of spectrograms
+also Griffin-Lim, the waveforms made from the spectrograms of real ones: the best scores that a generator of
+spectrograms can have.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,8 +38,8 @@ def anchor_sets(
     Each has n samples, but "real" has at most as many as `held_out`, and is left out if that holds fewer than two.
     """
     total = sum(len(part) for part in held_out)
+    chosen = _seeded_permutation(total, seed, "real")[:n]
     if total >= 2:
-        chosen = _seeded_permutation(total, seed, "real")[:n]
         yield "real", len(chosen), extract(_iterate_rows(held_out, chosen, batch), len(chosen), "real images")
     few = _seeded_permutation(len(split), seed, "memorised")[:100]
     known = Features.concatenate(extract((split[rows] for rows in few.split(batch)), len(few), "memorised images"))
@@ -46,6 +50,10 @@ def anchor_sets(
     means = _noisy_means(split, classes or 1, n, batch, seed)
     samples = means if classes is not None else ((x, None) for x, _ in means)
     yield "class means + noise", n, extract(samples, n, "class means")
+    if total >= 2:
+        for name, anchor in modality_of(split).anchors().items():
+            rows = _iterate_rows(held_out, chosen, batch)
+            yield name, len(chosen), extract(((anchor(x), y) for x, y in rows), len(chosen), name)
 
 
 def _noisy_means(split: SplitLike, classes: int, n: int, batch: int, seed: int) -> Iterator[Rows]:

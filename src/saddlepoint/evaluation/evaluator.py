@@ -208,7 +208,7 @@ class Evaluator:
         """Return the scores of the anchors (see `anchor`), by set and name; measured once, then cached."""
         with self.scoring_context():
             n, split = self.sample_count(data), cast("SplitLike", self._resolve_reals(data))
-            sizes, shape = data.describe()["sizes"], _sample_shape(split)
+            sizes, shape = data.describe()["sizes"], modality_of(split).measured_shape(_sample_shape(split))
             held_out = [data.split(name) for name in sizes if name != self.split]
             if self.split not in sizes:  # `all` of them
                 held_out = []
@@ -243,6 +243,7 @@ class Evaluator:
                 "anchors": VERSION,
                 "held": [part.sha256 for part in held_out],
                 **({} if pairs is None else {"pairs": pairs.describe()}),
+                **({} if not (names := list(modality_of(split).anchors())) else {"sets": names}),
                 "own": {name: metric.anchor_settings() for name, metric in self.metrics.items()},
                 "contracts": [self._build_contract(name, name, split, n, shape).to_dict() for name in self.metrics],
             }
@@ -266,7 +267,8 @@ class Evaluator:
         self._set_references(metrics, reals, n)
         results = self._metric_results(metrics, chain([first], batches))
         x = cast("Tensor", first.x)
-        return self._with_contracts(results, reals, n, self.modality_of(x).sample_shape(x), fields)
+        modality = self.modality_of(x)
+        return self._with_contracts(results, reals, n, modality.measured_shape(modality.sample_shape(x)), fields)
 
     def _with_contracts(
         self,
@@ -429,7 +431,7 @@ class Evaluator:
             "n_fake": None if metric.has_fixed_reference else n,
             "version": VERSION,
             "data": split.sha256,
-            "resolution": format_shape(_sample_shape(split)),
+            "resolution": format_shape(modality_of(split).measured_shape(_sample_shape(split))),
             "resizer": self.extractor.resizer,
             "extractor": self.extractor.sha256,
         }

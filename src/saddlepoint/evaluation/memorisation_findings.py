@@ -32,6 +32,7 @@ from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.authenticity import authenticity
 from saddlepoint.modality import Modality
 from saddlepoint.modality.modality import figure_to_image
+from saddlepoint.pixel import to_float
 
 SHOWN_SAMPLES = 10  # samples in the picture
 SIGN_Z = 3.0  # standard deviations that count as a sign of copying; one in 700 by chance
@@ -64,6 +65,12 @@ class ImageSets:
     def value_space(self) -> str:
         """Name of the space of the samples themselves."""
         return "pixels" if self.modality.planar else self.modality.name
+
+    def pictures(self, features: Features) -> Tensor:
+        """Return the samples of `features` as images in [-1, 1]: of audio, its log-mel spectrograms, low bins below."""
+        assert features.x is not None
+        images = to_float(self.modality.to_image(features.x.cpu()))
+        return images if self.modality.planar else images.flip(2)
 
     def network_input(self, features: Features) -> Tensor:
         """Return the samples of `features` as networks receive them, on the CPU."""
@@ -216,22 +223,23 @@ def draw_closest_samples(sets: ImageSets, by_space: Mapping[str, SpaceNeighbours
     """Draw the samples closest to training images, with their nearest training and held-out images; closest first."""
     from matplotlib.figure import Figure
 
-    pixels, train = by_space["pixels"], sets.network_input(sets.train)
-    scores = neighbour_distance_ratio(pixels.sample_to_train)
+    space, unit = by_space[sets.value_space], "pixels" if sets.modality.planar else "values"
+    train = sets.pictures(sets.train)
+    scores = neighbour_distance_ratio(space.sample_to_train)
     rows = scores.argsort(stable=True)[:SHOWN_SAMPLES]
-    near, held_out = pixels.sample_to_train.select(rows), pixels.sample_to_held_out.select(rows)
+    near, held_out = space.sample_to_train.select(rows), space.sample_to_held_out.select(rows)
     columns: list[tuple[str, Tensor, Tensor, Tensor | None]] = [
-        ("sample", sets.network_input(sets.samples), rows, scores[rows]),
-        ("nearest training,\npixels", train, near.index[:, 0], near.distance[:, 0]),
-        ("nearest held-out,\npixels", sets.network_input(sets.held_out), held_out.index[:, 0], held_out.distance[:, 0]),
+        ("sample", sets.pictures(sets.samples), rows, scores[rows]),
+        (f"nearest training,\n{unit}", train, near.index[:, 0], near.distance[:, 0]),
+        (f"nearest held-out,\n{unit}", sets.pictures(sets.held_out), held_out.index[:, 0], held_out.distance[:, 0]),
     ]
     if "features" in by_space:
         columns.insert(
             2, ("nearest training,\nfeatures", train, by_space["features"].sample_to_train.index[rows, 0], None)
         )
     figure = Figure(figsize=(1.5 * len(columns), 1.55 * len(rows) + 0.8), dpi=100, layout="constrained")
-    figure.suptitle("closest samples first; pixels: d over shifts and mirror images,\n"
-                    "s = d to the nearest / d to the tenth nearest", fontsize=8)  # fmt: skip
+    moves = "; pixels: d over shifts and mirror images" if sets.modality.planar else ""
+    figure.suptitle(f"closest samples first{moves},\ns = d to the nearest / d to the tenth nearest", fontsize=8)
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for j, (title, x, index, values) in enumerate(columns):
         axes[0, j].set_title(title, fontsize=9)

@@ -8,6 +8,7 @@ linear regression  by least squares: the hole from known pixels (if they are mor
                    3 pixels of the hole; only if all masks are equal), each pixel from 11 x 11 of an input of the same
                    size, or the truth from the whole of a smaller input
 bicubic, Lanczos   interpolation of a smaller input, by Pillow
+Griffin-Lim        of vocoders: the waveform of a spectrogram (`Modality.paired_anchors`)
 truth              the truth itself: the scores of a perfect generator
 """
 
@@ -22,6 +23,7 @@ from torch.nn.functional import max_pool2d, pad, unfold
 
 from saddlepoint.extractor.data_like import PairedRows, SplitLike
 from saddlepoint.extractor.extractor import Features
+from saddlepoint.modality import modality_of
 from saddlepoint.pixel import to_float, to_uint8
 
 MOST_CONTEXT, RING, PATCH = 1024, 3, 11  # numbers of known pixels; pixels around the hole; side of a patch
@@ -95,7 +97,15 @@ def predictions(
     if linear is not None:
         linear.solve()
         predict["linear regression"] = lambda index, pair: linear.predict(pair)
-    if first.source is not None and not same_size and first.source.shape[1] == first.target.shape[1]:
+    by_modality = {} if first.source is None else modality_of(pairs.split).paired_anchors(first.source)
+    for name, anchor in by_modality.items():
+        predict[name] = lambda index, pair, anchor=anchor: anchor(pair.source)
+    if (
+        first.source is not None
+        and not same_size
+        and first.source.shape[1] == first.target.shape[1]
+        and not by_modality
+    ):
         for name, kind in (("bicubic", Image.Resampling.BICUBIC), ("Lanczos", Image.Resampling.LANCZOS)):
             predict[name] = lambda index, pair, kind=kind: enlarge(pair.source, pair.target.shape[2:], kind)
     predict["truth"] = lambda index, pair: pair.target

@@ -34,7 +34,7 @@ from saddlepoint.run.provenance import PACKAGES, hardware, package_version
 from saddlepoint.run.storage.cache import logger
 from saddlepoint.run.tracking.wandb_session import is_logged_in, resolve_mode
 
-DATA = ("digits", "mnist", "fashion_mnist", "cifar10_jpeg")
+DATA = ("digits", "mnist", "fashion_mnist", "cifar10_jpeg", "spoken_digits")
 QUICK_DATA = ("digits",)  # their classifiers are always checked (half a second); those of mnist take half a minute each
 
 

@@ -239,7 +239,9 @@ def _save_picture(
     log: Log,
 ) -> Path | None:
     """Draw the closest samples next to their neighbours and return the path; None for samples that are not images."""
-    if not sets.modality.planar:
+    assert sets.train.x is not None
+    shape = tuple(sets.network_input(sets.train.select(torch.tensor([0]))).shape[1:])
+    if sets.modality.image_shape(shape) is None:
         log(f"no picture: samples of modality {sets.modality.name} are not drawn")
         return None
     path = Path(to or PICTURE)

@@ -1,4 +1,7 @@
-"""A small classifier as an extractor: its penultimate layer and logits (see `training`)."""
+"""A small classifier as an extractor: its penultimate layer and logits (see `training`).
+
+Of sounds, it classifies the log-mel spectrogram, as an image (see `saddlepoint.modality.mel`).
+"""
 
 import hashlib
 import json
@@ -10,6 +13,8 @@ from torch import Tensor
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Extractor, Features
 from saddlepoint.extractor.training import Network, network_from_state
+from saddlepoint.modality import Audio
+from saddlepoint.modality.modality import Modality
 from saddlepoint.pixel import to_float
 from saddlepoint.run.storage.cache import from_safetensors
 
@@ -17,16 +22,21 @@ WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 
 
 class Classifier(Extractor):
-    """Features [N, dim] and logits [N, classes] of a trained network."""
+    """Features [N, dim] and logits [N, classes] of a trained network.
 
-    def __init__(self, name: str, sha256: str, shape: tuple[int, int, int], network: Network) -> None:
+    view   the modality whose `to_image` makes the images that the network takes; None: samples are images
+    """
+
+    def __init__(
+        self, name: str, sha256: str, shape: tuple[int, ...], network: Network, view: Modality | None = None
+    ) -> None:
         super().__init__()
-        self.name, self.sha256, self.shape, self.network = name, sha256, shape, network
+        self.name, self.sha256, self.shape, self.network, self.view = name, sha256, shape, network, view
         self.dim, self.classes = network.readout.in_features, network.readout.out_features
         self.requires_grad_(False).eval()
 
     def forward(self, x: Tensor) -> Features:
-        return Features(*self.network(to_float(x)))
+        return Features(*self.network(to_float(x if self.view is None else self.view.to_image(x))))
 
 
 class Shipped(Classifier):
@@ -49,14 +59,12 @@ class Shipped(Classifier):
         sha256 = hashlib.sha256(content).hexdigest()
         if sha256 != facts["sha256"]:
             raise Mistake(f"{file} has sha256 {sha256}, but {facts['sha256']} is expected. {remedy}")
-        shape = tuple(facts["shape"])
-        wide = facts["recipe"].get("wide", 1)
-        super().__init__(
-            name,
-            sha256,
-            shape,
-            network_from_state(shape, facts["classes"], facts["dim"], wide, from_safetensors(content)),
-        )
+        shape, wide = tuple(facts["shape"]), facts["recipe"].get("wide", 1)
+        view = Audio(facts["rate"], facts["bits"]) if "rate" in facts else None
+        image_shape = shape if view is None else view.image_shape(shape)
+        assert image_shape is not None
+        network = network_from_state(image_shape, facts["classes"], facts["dim"], wide, from_safetensors(content))
+        super().__init__(name, sha256, shape, network, view)
         self.accuracy = facts["test_accuracy"]
 
 

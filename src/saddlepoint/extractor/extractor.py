@@ -78,7 +78,8 @@ def check_measurable(
         fits = modality.planar and shape[0] in extractor.channels
         expected = " or ".join("grey" if channels == 1 else "RGB" for channels in extractor.channels) + " images"
     else:
-        fits, expected = tuple(shape) == extractor.shape, f"samples of shape {format_shape(extractor.shape)}"
+        fits = extractor.shape in (tuple(shape), modality.measured_shape(tuple(shape)))
+        expected = f"samples of shape {format_shape(extractor.shape)}"
     if fits and bits not in extractor.bits:
         raise Mistake(
             f"the extractor {extractor.name} measures images of 8 bits, but these have {bits}, which it would round.\n"
@@ -90,6 +91,7 @@ def check_measurable(
         resizer = "a resizer (evaluation.resizer=bicubic-antialias), or " if resizable else ""
         kind = "" if modality.planar else f" of {modality.name}"
         trained = "trained (images with classes), " if modality.planar else ""
+        trained = trained or ("trained (sounds with classes), " if modality.image_shape(tuple(shape)) else "")
         inception = "inception, " if is_8_bit_image(shape, modality) else ""
         raise Mistake(
             f"the extractor {extractor.name} needs {expected}, but this data has shape {format_shape(shape)}{kind}.\n"

@@ -45,7 +45,11 @@ class Nearest(ResizingExtractor):
 
 def nearest_classifier_name(shape: tuple[int, ...]) -> str | None:
     """Return the shipped classifier with the channels and the nearest size (by ratio) of images [C, H, W], or None."""
-    sizes = {name: facts["shape"] for name, facts in shipped_classifiers().items() if not name.endswith("-b")}
+    sizes = {
+        name: facts["shape"]
+        for name, facts in shipped_classifiers().items()
+        if name[-2:] != "-b" and "rate" not in facts
+    }
     candidates = {name: size for name, size in sizes.items() if size[0] == shape[0]}
     return min(candidates, key=lambda name: abs(log2(prod(candidates[name]) / prod(shape))), default=None)
 

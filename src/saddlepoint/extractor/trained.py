@@ -16,8 +16,8 @@ from saddlepoint.modality import modality_of
 from saddlepoint.run.storage.cache import Cache, Log, json_sha256, logger, to_safetensors
 
 UNLABELLED = (
-    "the extractor trained learns the classes of images, but this data has none.\n"
-    "Choose data.extractor=nearest (a shipped one), identity (up to 4,096 numbers), inception, or null for no "
+    "the extractor trained learns classes, but this data has none.\n"
+    "Choose data.extractor=nearest (shipped, of images), identity (up to 4,096 numbers), inception, or null for no "
     "scores."
 )
 
@@ -39,18 +39,24 @@ class Trained(Classifier):
         progress: Progress | None = None,
     ) -> None:
         """`recipe` None: the default for the image size, with `seed`."""
-        if not modality_of(data).planar:
+        modality, sample_shape = modality_of(data), tuple(data.shape)
+        if (shape := modality.image_shape(sample_shape)) is None:
             raise Mistake(
-                f"the extractor trained learns the classes of images, but these data are {modality_of(data).name}.\n"
+                f"the extractor trained learns the classes of images, or of sounds with a rate that are longer than a "
+                f"window of their spectrogram, but these data are {modality.name} of shape {list(sample_shape)}.\n"
                 "Choose data.extractor=identity (up to 4,096 numbers), your own network by {_target_: ...}, or null "
                 "for no scores."
             )
         if data.classes is None:
             raise Mistake(UNLABELLED)
-        shape, classes = (data.shape[0], data.shape[1], data.shape[2]), data.classes
+        classes = data.classes
         recipe = recipe or default_recipe(shape, seed)
         train = data.split("train")
         inputs = {"data": train.sha256, "shape": list(shape), "classes": classes, "recipe": asdict(recipe)}
+        view = None
+        if not modality.planar:
+            inputs |= {"modality": "audio", "rate": getattr(modality, "rate", None)}
+            view = modality
         name = f"classifier-{json_sha256(inputs)[:8]}"
 
         def train_once() -> dict[str, Tensor]:
@@ -60,12 +66,14 @@ class Trained(Classifier):
             if y is None:
                 raise Mistake(UNLABELLED)
             split = data.split("validation")
-            validation = split[torch.arange(min(len(split), 10_000))]
-            result = train_classifier(x, y, classes, recipe, None if validation[1] is None else validation, progress)
+            held_out, held_out_y = split[torch.arange(min(len(split), 10_000))]
+            validation = None if held_out_y is None else (modality.to_image(held_out), held_out_y)
+            result = train_classifier(modality.to_image(x), y, classes, recipe, validation, progress)
             if result.accuracy is not None:
-                log(f"{name} has accuracy {result.accuracy:.1%} on the validation images")
+                log(f"{name} has accuracy {result.accuracy:.1%} on the validation {modality.plural}")
             return result.state
 
         state = Cache(cache, log).get_or_make_tensors("classifier", inputs, train_once)
         sha256 = hashlib.sha256(to_safetensors(state, inputs)).hexdigest()
-        super().__init__(name, sha256, shape, network_from_state(shape, classes, recipe.dim, recipe.wide, state))
+        network = network_from_state(shape, classes, recipe.dim, recipe.wide, state)
+        super().__init__(name, sha256, modality.measured_shape(sample_shape), network, view)

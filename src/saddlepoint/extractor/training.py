@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from saddlepoint.extractor.data_like import DataLike
 from saddlepoint.extractor.extractor import Progress
+from saddlepoint.modality import modality_of
 from saddlepoint.pixel import to_float
 from saddlepoint.run.storage import atomic
 from saddlepoint.run.storage.cache import to_safetensors
@@ -180,20 +181,36 @@ def _one_thread() -> Iterator[None]:
 
 
 def train_and_save(
-    name: str, data: DataLike, recipe: Recipe, folder: Path, command: str, progress: Progress | None = None
+    name: str,
+    data: DataLike,
+    recipe: Recipe,
+    folder: Path,
+    command: str,
+    progress: Progress | None = None,
+    column: str | None = None,
 ) -> dict[str, Any]:
     """Train a classifier on the split train; write its weights and its entry of `folder`/classifiers.json.
 
+    column   an extra column whose integers are the classes; None: those of the data
     The splits validation and test are used for the accuracies only. Returns the entry of classifiers.json.
     """
     splits = {split: data.split(split) for split in ("train", "validation", "test")}
-    (x, y), validation, test = (split[torch.arange(len(split))] for split in splits.values())
-    channels, height, width = data.shape
-    classes = data.classes or int(y.max()) + 1
+    modality = modality_of(data)
+    shape = modality.image_shape(tuple(data.shape))
+    assert shape is not None
+
+    def images_and_labels(split: Any) -> tuple[Tensor, Tensor]:
+        x, y = split[torch.arange(len(split))]
+        return modality.to_image(x), y if column is None else split.extra_columns[column]
+
+    (x, y), validation, test = map(images_and_labels, splits.values())
+    classes = int(y.max()) + 1 if column is not None or data.classes is None else data.classes
     result = train_classifier(x, y, classes, recipe, validation, progress)
-    network = network_from_state((channels, height, width), classes, recipe.dim, recipe.wide, result.state)
+    network = network_from_state(shape, classes, recipe.dim, recipe.wide, result.state)
     facts = {
         "shape": list(data.shape),
+        **({} if modality.planar else {key: modality.describe()[key] for key in ("rate", "bits")}),
+        **({} if column is None else {"column": column}),
         "classes": classes,
         "dim": recipe.dim,
         "data": getattr(data, "name", name),

@@ -115,10 +115,11 @@ def network_sha256(network: nn.Module) -> str:
 
 
 def sha256_with_modality(sha256: str, modality: Modality) -> str:
-    """Return `sha256` extended by the code and settings of `modality` if it is user-defined."""
+    """Return `sha256` extended by the code and settings of `modality` if it is user-defined or not exact."""
     user_classes = [kind for kind in type(modality).__mro__[:-1] if not kind.__module__.startswith("saddlepoint.")]
     if not user_classes:
-        return sha256
+        about = f"{sha256} {sorted(modality.describe().items())}"
+        return sha256 if modality.exact else hashlib.sha256(about.encode()).hexdigest()
     settings = {key: value for key, value in vars(modality).items() if _is_plain(value)}
     code = [f"{kind.__module__}.{kind.__qualname__} {_source_code(kind)}" for kind in user_classes]
     return hashlib.sha256(f"{sha256} {sorted(settings.items())} {code}".encode()).hexdigest()

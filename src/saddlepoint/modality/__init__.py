@@ -1,4 +1,4 @@
-"""The kind of samples in a data set: images, points, audio or tokens.  See `modality`."""
+"""The kind of samples in a data set: images, points, audio, spectrograms or tokens.  See `modality`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,10 +11,11 @@ from saddlepoint.modality.audio import Audio
 from saddlepoint.modality.image import Image
 from saddlepoint.modality.modality import Modality
 from saddlepoint.modality.points import Points
+from saddlepoint.modality.spectrogram import Spectrogram
 from saddlepoint.modality.tokens import Tokens
 
-__all__ = ["Audio", "Image", "Modality", "Points", "Tokens", "default_modality", "infer_modality", "is_bounded_shape",
-           "modality_of"]  # fmt: skip
+__all__ = ["Audio", "Image", "Modality", "Points", "Spectrogram", "Tokens", "default_modality", "infer_modality",
+           "is_bounded_shape", "modality_of"]  # fmt: skip
 
 
 def default_modality(shape: Sequence[int]) -> Modality:

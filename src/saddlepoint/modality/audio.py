@@ -6,14 +6,16 @@ int16 is divided by 32768, which is exactly invertible; float32 must be in [-1, 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from saddlepoint.error import Mistake
+from saddlepoint.modality.mel import MelSpectrogram
 from saddlepoint.modality.modality import FOLDER, NOT_FINITE, NPZ_FILE, Modality, figure_to_image
 
 if TYPE_CHECKING:
@@ -37,6 +39,9 @@ class Audio(Modality):
     plural = "audio"
     value_description = "amplitudes in [-1, 1]"
     bounded = True
+    metric_hint = (
+        " For audio with classes there is evaluation.extractor=trained, and metric=[mel_distance] of vocoders."
+    )
     suffixes: ClassVar = {
         FOLDER: "a folder/ of wav files", ".wav": "one.wav (n=1)", ".npz": NPZ_FILE, ".png": "a picture.png",
     }  # fmt: skip
@@ -59,6 +64,29 @@ class Audio(Modality):
         if self.bits == 32:
             return x.to(torch.float32).clamp(-1, 1)
         return x.mul(SCALE).round_().clamp_(-SCALE, SCALE - 1).to(torch.int16)
+
+    def default_extractor(self, shape: tuple[int, ...], classes: int | None = None) -> str | None:
+        has_images = classes is not None and self.image_shape(shape) is not None
+        return "trained" if has_images else super().default_extractor(shape, classes)
+
+    def image_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
+        """That of the log-mel spectrogram; None without a rate, and for sounds shorter than a window."""
+        if self.rate is None or shape[1] < (mel := MelSpectrogram.of_rate(self.rate)).window:
+            return None
+        return shape[0], mel.bins, -(-shape[1] // mel.hop)
+
+    def to_image(self, x: Tensor) -> Tensor:
+        assert self.rate is not None
+        return MelSpectrogram.of_rate(self.rate).to_image(Audio.to_float(self, x))
+
+    def anchors(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
+        return {"silence": torch.zeros_like}
+
+    def paired_anchors(self, source: Tensor) -> Mapping[str, Callable[[Tensor], Tensor]]:
+        """Griffin-Lim, for pairs whose inputs are log-mel spectrograms [n, C, bins, frames]."""
+        if self.rate is None or source.ndim != 4 or source.shape[2] != (mel := MelSpectrogram.of_rate(self.rate)).bins:
+            return {}
+        return {"Griffin-Lim": lambda x: mel.to_waveform(x).clamp_(-1, 1)}
 
     def conversion_hint(self, x: Tensor) -> str | None:
         if x.ndim == 3 and x.dtype in (torch.int16, torch.float32):
@@ -87,7 +115,7 @@ class Audio(Modality):
         """Draw the first 8 samples: the waveform of the first channel and its spectrogram in decibels, by seconds."""
         from matplotlib.figure import Figure
 
-        sounds = self.to_float(x[:MAX_SHOWN])[:, 0].cpu()
+        sounds = self._waveforms(x[:MAX_SHOWN])[:, 0].cpu()
         length, rate = sounds.shape[1], self.rate or 1
         seconds, unit = length / rate, "s" if self.rate else "samples"
         figure = Figure(figsize=(8, 0.4 + 1.1 * len(sounds)), dpi=100, layout="constrained")
@@ -104,6 +132,17 @@ class Audio(Modality):
         for axes, label in zip(grid[-1], ("amplitude", "frequency, Hz" if self.rate else "frequency"), strict=True):
             axes.set_xlabel(f"{label}, over {unit}", fontsize=7)
         return figure_to_image(figure)
+
+    def _waveforms(self, x: Tensor) -> Tensor:
+        """Return x, in stored or float form, as waveforms in [-1, 1], [n, C, L]."""
+        return self.to_float(x)
+
+    def sound_file(self, x: Tensor) -> bytes | None:
+        """The samples of a picture, with a quarter of a second of silence after each; None without a rate."""
+        if self.rate is None:
+            return None
+        sounds = pad(x[:MAX_SHOWN], (0, self.rate // 4))
+        return self._encode_wav(sounds.transpose(0, 1).flatten(1))
 
     def npz_arrays(self, x: Tensor) -> dict[str, Any]:
         return {"arr_0": x.contiguous().numpy(), **({} if self.rate is None else {"rate": np.int64(self.rate)})}

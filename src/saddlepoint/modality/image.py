@@ -53,6 +53,12 @@ class Image(Modality):
     def to_stored(self, x: Tensor) -> Tensor:
         return to_uint8(x) if self.bits == 8 else to_uint16(x)
 
+    def image_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
+        return shape[0], shape[1], shape[2]
+
+    def to_image(self, x: Tensor) -> Tensor:
+        return x
+
     def conversion_hint(self, x: Tensor) -> str | None:
         if is_image(x) and x.dtype in LEVELS:
             other_bits = 24 - self.bits

@@ -4,12 +4,14 @@ A sample has two forms.  Files and metrics use the stored form, which has full p
 Networks use the float form: float32 [N, *shape], where `shape` is the fact `data.shape`.
 
     stored form --to_float--> networks --to_stored--> files, extractors, metrics         to_stored(to_float(x)) = x
+
+The equation does not hold for spectrograms, whose float form lacks the phase of the stored waveform (`exact`).
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -38,6 +40,7 @@ class Modality:
     planar             whether a sample is a grid of pixels, [C, H, W], which can be mirrored, shifted, resized, and
                        classified by the image classifiers of this package
     ordered            whether distances between values are meaningful; False for categories such as tokens
+    exact              whether to_stored(to_float(x)) = x; False for spectrograms, which lack the phase
     draws_over_reals   whether pictures of samples show real samples in the background
     metric_hint        the metrics of such samples, a sentence for messages about those of images; "": none
     suffixes           the supported files of samples, by suffix ("/" for a folder), with their names in messages; the
@@ -51,6 +54,7 @@ class Modality:
     bounded: bool = False
     planar: bool = False
     ordered: bool = True
+    exact: bool = True
     draws_over_reals: bool = False
     metric_hint: ClassVar[str] = ""
     suffixes: ClassVar[Mapping[str, str]] = {".npz": NPZ_FILE, ".png": "a picture.png"}
@@ -70,6 +74,29 @@ class Modality:
     def sample_shape(self, x: Tensor) -> tuple[int, ...]:
         """The shape of one sample in float form, for x in stored form."""
         return tuple(x.shape[1:])
+
+    def measured_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of one sample in contracts and for extractors, for `shape` in float form."""
+        return shape
+
+    def image_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
+        """The shape of the images that `to_image` makes of samples of `shape` in float form; None: of no image."""
+        return None
+
+    def to_image(self, x: Tensor) -> Tensor:
+        """Return x, in stored form, as stored images [n, C, H, W], which image classifiers can learn."""
+        raise NotImplementedError(f"{type(self).__name__} has no form as images")
+
+    def anchors(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
+        """Return functions from held-out reals to anchors of this kind of data, in stored form, by name."""
+        return {}
+
+    def paired_anchors(self, source: Tensor) -> Mapping[str, Callable[[Tensor], Tensor]]:
+        """Return functions from the inputs of pairs to predictions of their truth, in float form, by name.
+
+        source   some inputs, which tell the kind of pairs
+        """
+        return {}
 
     def conversion_hint(self, x: Tensor) -> str | None:
         """Return how to convert x, which is not in stored form, as text for the author of the data; None if unknown."""
@@ -120,6 +147,10 @@ class Modality:
     def folder_contents(self, x: Tensor) -> Iterator[tuple[str, bytes]]:
         """Yield the name and content of one file per sample x, in stored form.  Raises Mistake if unsupported."""
         raise Mistake(self._no_folder_message())
+
+    def sound_file(self, x: Tensor) -> bytes | None:
+        """Return a wav file of samples x, in stored form, one after the other; None if they are mute."""
+        return None
 
     def npz_arrays(self, x: Tensor) -> dict[str, Any]:
         """Return the arrays of an npz with x, in stored form: arr_0, and arrays that describe it."""

@@ -42,6 +42,7 @@ class ScoredRun:
     selection_score: Score | None = None  # the validation score of its best checkpoint: all that a search may use
     grid: Path | None = None  # its last sample grid
     pair_grid: Path | None = None  # its last grid of inputs, samples and truths
+    sound: Path | None = None  # the wav file of its last sample grid
     other_scores: Mapping[str, float] = field(default_factory=dict)  # other final scores by key: exploratory
 
     @property

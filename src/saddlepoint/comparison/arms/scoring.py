@@ -96,12 +96,13 @@ def score_run(
         selection_score=_selection_score(summary.get("chosen_by")),
         grid=_last_picture(record.folder / "samples"),
         pair_grid=_last_picture(record.folder / "samples" / "pairs"),
+        sound=_last_picture(record.folder / "samples", ".wav"),
         other_scores={} if final is None else {key: float(record.final_scores[key]["value"]) for key in other_keys},
     )
 
 
-def _last_picture(folder: Path) -> Path | None:
-    return next(reversed(files_by_images(folder, ".png").values()), None)
+def _last_picture(folder: Path, suffix: str = ".png") -> Path | None:
+    return next(reversed(files_by_images(folder, suffix).values()), None)
 
 
 def _first_event(rows: Sequence[Event], primary: PrimaryScore, reach: float | None) -> Event | None:

@@ -23,7 +23,7 @@ from saddlepoint.comparison.report.findings import arm_findings, effect_findings
 from saddlepoint.comparison.report.markup import to_csv, to_html, to_latex
 from saddlepoint.comparison.report.overview import commit_counts, overview_sentences
 from saddlepoint.comparison.report.secondary import differences_sheet, runs_sheet, secondary_sheets
-from saddlepoint.comparison.report.sheet import Picture, Report, Sheet
+from saddlepoint.comparison.report.sheet import Picture, Recording, Report, Sheet
 from saddlepoint.comparison.report.table import ArmRow, is_factorial, numbers_sheet, primary_sheet
 from saddlepoint.comparison.stats.factorial import Effect
 from saddlepoint.error import Mistake
@@ -59,6 +59,7 @@ def build_report(comparison: Comparison, rows: Sequence[ArmRow], arguments: Mapp
         overview=overview_sentences(comparison),
         sheets=tuple(sheets),
         pictures=tuple(_draw_pictures(short, rows, effects)),
+        sounds=tuple(_collect_sounds(short)),
         differences=differences_sheet(comparison),
         details={
             "contract": comparison.primary.contract.to_dict(),
@@ -79,6 +80,7 @@ def report_file_contents(comparison: Comparison, rows: Sequence[ArmRow], report:
         "table.csv": to_csv(numbers_sheet(rows)),
         "runs.csv": to_csv(runs_sheet(comparison)),
         **{f"{picture.name}.png": picture.png for picture in report.pictures},
+        **{f"{sound.name}.wav": sound.wav for sound in report.sounds},
         MARKER: to_html(report),
     }
 
@@ -150,6 +152,15 @@ def _draw_pictures(comparison: Comparison, rows: Sequence[ArmRow], effects: Sequ
         yield Picture("grids", f"Final samples of the median run of each arm.{subset}", grids)
     if (pairs := plot.plot_grids(arms, "pair_grid")) is not None:
         yield Picture("pairs", f"Input, sample and truth, of the median run of each arm.{subset}", pairs)
+
+
+def _collect_sounds(comparison: Comparison) -> Iterator[Recording]:
+    """Yield the last sounds of the median run of each plotted arm that has any."""
+    for number, arm in enumerate(plotted_arms(comparison), 1):
+        run = plot.median_run(arm, "sound")
+        if run is not None and run.sound is not None:
+            caption = f"{arm.name}, seed {run.seed}: {run.value:.4g}. The samples of its grid, one after the other."
+            yield Recording(f"sounds{number}", caption, run.sound.read_bytes())
 
 
 def _only_number(arm: Arm) -> float | None:

@@ -17,7 +17,7 @@ from typing import Any
 from saddlepoint.comparison.report.sheet import Cell, Report, Sheet
 from saddlepoint.template import render_template
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 CSS_DPI = 96  # CSS pixels per inch
 PICTURE_DPI = 150  # dots per inch of a picture
 MATHEMATICS = {
@@ -105,7 +105,7 @@ def to_html(report: Report) -> str:
         parts=_page_parts(report),
         policy=POLICY,
         sort_key=_javascript_sort_key,
-        base64=lambda png: base64.b64encode(png).decode("ascii"),
+        base64=lambda content: base64.b64encode(content).decode("ascii"),
         css_size=_css_size,
     )
 
@@ -114,6 +114,7 @@ def _page_parts(report: Report) -> list[tuple[str, str, Any]]:
     """Return the name, kind and content of each part that is not empty."""
     parts = [
         ("Pictures", "gallery", report.pictures),
+        ("Sounds", "players", report.sounds),
         *((sheet.heading, "table", sheet) for sheet in report.sheets if not sheet.is_secondary),
         ("What was compared", "overview", report.overview),
         *((sheet.heading, "table", sheet) for sheet in report.sheets if sheet.is_secondary),

@@ -97,6 +97,15 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Recording:
+    """A wav file and its caption."""
+
+    name: str  # file stem
+    caption: str
+    wav: bytes
+
+
+@dataclass(frozen=True)
 class Report:
     """The full report of a comparison."""
 
@@ -106,6 +115,7 @@ class Report:
     pictures: tuple[Picture, ...]
     differences: Sheet  # a row per config key in which arms differ, a column per arm
     details: Mapping[str, Any] = field(default_factory=dict)  # contract, command, commits, versions; may be nested
+    sounds: tuple[Recording, ...] = ()  # of the median run of each arm
     findings: tuple[str, ...] = ()  # a sentence per arm, before everything else
 
 

@@ -55,6 +55,18 @@ class TensorBoardLog(RunLogger):
             with Image.open(picture) as image:
                 self._board.experiment.add_image(name, pil_to_tensor(image.convert("RGB")), step)
 
+    def log_sound(self, key: str, path: Path, step: int) -> None:
+        """Log the first channel of the wav file `path`, 16-bit PCM or 32-bit float, as `key`."""
+        import torch
+        from scipy.io import wavfile
+
+        if self._board is None:
+            return
+        rate, samples = wavfile.read(path)
+        mono = samples if samples.ndim == 1 else samples[:, 0]
+        amplitude = mono / 32768 if mono.dtype.kind == "i" else mono
+        self._board.experiment.add_audio(key, torch.from_numpy(amplitude)[None].float(), step, rate)
+
     def close(self, summary: Mapping[str, Any], checkpoint: Path | None, failed: bool) -> None:
         """Write all pending events."""
         if self._board is not None:

@@ -101,6 +101,10 @@ class Tracker(RunLogger):
             )
         )
 
+    def log_sound(self, key: str, path: Path, step: int) -> None:
+        """Log the wav file `path` as `key`."""
+        self._submit_to_wandb(lambda _: self._log_row({key: _wandb_media("Audio", path), "images": step}))
+
     def log_animation(self, key: str, path: Path) -> None:
         """Put the GIF file `path` into the summary."""
         self._submit_to_wandb(
