@@ -88,7 +88,7 @@ def set_start_hash(config: DictConfig) -> None:
     """
     with open_dict(config):
         config.pop(START_KEY, None)
-        if (file := _initial_weights_file(config)) is not None:
+        if config.get("start") is not None and (file := _initial_weights_file(config)) is not None:
             with file.open("rb") as content:
                 config[START_KEY] = hashlib.file_digest(content, "sha256").hexdigest()
 
@@ -102,9 +102,9 @@ def check_and_set_start_hash(config: DictConfig) -> None:
 
 
 def _initial_weights_file(config: DictConfig) -> Path | None:
-    start = config.get("start")
-    if start is None or OmegaConf.is_interpolation(config, "start"):
+    if OmegaConf.is_interpolation(config, "start"):
         return None
+    start = config.start
     checkpoints = [Run(start).checkpoints / f"{name}.ckpt" for name in ("last", "previous")]
     return next((file for file in (Path(start), *checkpoints) if file.is_file()), None)
 

@@ -448,7 +448,7 @@ class Evaluator:
         if self.pairs is not None and self.metrics[name].needs_target:
             reals = self.pairs.split
         n_real = reals.n if isinstance(reals, ReferenceStatistics) else len(reals)
-        settings = self.metrics[name].settings(_number_of_reals(reals), n)
+        settings = self.metrics[name].settings(n_real or UNKNOWN_COUNT, n)
         net = self.extractor
         extractor = {"extractor": net.name, "extractor_sha256": net.sha256, "resizer": net.resizer}
         numbers = {"n_real": n_real, "n_fake": n, "seed": self.seed}
