@@ -175,7 +175,7 @@ OF_COMMANDS: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 # images of the train split; data with a key `number` are not listed
-IMAGES = {"digits": 897, "mnist": 50_000, "fashion_mnist": 50_000, "cifar10_jpeg": 40_000}
+IMAGES = {"digits": 897, "mnist": 50_000, "fashion_mnist": 50_000, "cifar10_jpeg": 40_000, "spoken_digits": 2_400}
 
 
 def suggest_for_key(key: str, value: str, config: DictConfig, choice: Mapping[str, Any]) -> str | None:
