@@ -6,8 +6,10 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
+from scipy.io import wavfile
 
 from saddlepoint.cli import main
 from saddlepoint.config import catalogue
@@ -142,16 +144,18 @@ FLAGGED = [(command, key) for command, kinds in KEY_TYPES.items() for key, kind 
 
 
 @pytest.mark.parametrize(("command", "key"), FLAGGED, ids=str)
-def test_every_boolean_accepts_yes_no_on_and_off(command: str, key: str) -> None:
+def test_every_boolean_accepts_yes_no_on_and_off(command: str, key: str, tmp_path: Path) -> None:
     needed = {"sample": ["run=a"], "export": ["run=a"], "import": ["from=a", "name=b"]}
     needed["apply"] = ["run=a", "source=b", "to=c"]
+    group, _, member = command.partition("/")
+    if member == "audio_folder":
+        for name in "abc":
+            wavfile.write(tmp_path / f"{name}.wav", 8_000, np.ones(8_192, np.int16))
+        member += f" {group}.folder={tmp_path}"
+    words, command = (f"{group}={member}".split(), "train") if member else (needed.get(command, []), command)
     for override, value in FLAGS.items():
-        assert (
-            OmegaConf.select(
-                compose([*needed.get(command, []), f"{key}={override.capitalize()}"], command=command), key
-            )
-            is value
-        )
+        config = compose([*words, f"{key}={override.capitalize()}"], command=command)
+        assert OmegaConf.select(config, key) is value
 
 
 def test_an_integer_zero_is_a_valid_number() -> None:

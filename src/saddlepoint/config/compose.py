@@ -244,12 +244,12 @@ def _read_missing_facts(config: DictConfig) -> int | None:
         if data.shape is None:
             raise Mistake("data.shape is null: set data.shape=[channels,height,width], or [numbers] for points")
         return None
-    if not (missing := facts.missing_facts(kind, data)):
-        return None
     from saddlepoint.config import key_types
 
     if data.shape is None:  # else only the kind of folder matters
         key_types.convert_command_keys(config, f"data/{kind}")
+    if not (missing := facts.missing_facts(kind, data)):
+        return None
     values, images = facts.read_facts(kind, to_plain(data))
     for key in (*missing, *(["classes"] if data.classes is None and "shape" in missing else [])):
         data[key] = values[key]
