@@ -215,7 +215,7 @@ class Evaluator:
                 self._log_once(f"evaluation.split={self.split} holds nothing out: no anchor of held-out reals.")
             shared = [name for name, metric in self.metrics.items() if metric.uses_anchor_sets]
             unpaired = [name for name in shared if not self.metrics[name].needs_target]
-            pairs = self.pairs if modality_of(split).planar else None
+            pairs = self.pairs if modality_of(split).planar or len(unpaired) < len(shared) else None
 
             def measure() -> dict[str, dict[str, Any]]:
                 by_set: dict[str, dict[str, Score]] = {}
