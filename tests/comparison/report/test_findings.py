@@ -17,6 +17,7 @@ from saddlepoint.comparison.arms.record import load_records
 from saddlepoint.comparison.report.build_report import build_report
 from saddlepoint.comparison.report.findings import arm_findings, min_seeds, paper_sheet, seeds_needed, summary_sheet
 from saddlepoint.comparison.report.markup import to_html, to_latex
+from saddlepoint.comparison.report.overview import overview_sentences
 from saddlepoint.comparison.report.sheet import EMPTY, Cell, Sheet
 from saddlepoint.comparison.report.table import arm_rows
 from saddlepoint.comparison.report.terminal_page import terminal_tables
@@ -49,6 +50,14 @@ def test_each_arm_has_one_sentence_the_best_first(comparison: Comparison) -> Non
     assert wasserstein == (
         "objective=wasserstein is worse than objective=nonsaturating: mean 20.1 against 11.1, Holm p 0.024."
     )
+
+
+def test_a_baseline_of_0_counts_as_named(tmp_path: Path) -> None:
+    for weight in (0, 1):
+        run(tmp_path, f"weight{weight}", 0, 10.0 + weight, weight=weight)
+    sentences = " ".join(overview_sentences(compare(tmp_path, by=("weight",), baseline=0)))
+    assert "Baseline: weight=0." in sentences
+    assert "none was named" not in sentences
 
 
 def test_if_higher_is_better_the_higher_arm_is_better(tmp_path: Path) -> None:
