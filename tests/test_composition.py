@@ -276,6 +276,7 @@ NORMS = {  # of both players, or of G only: layers that need a condition or a re
 OF_MAPS = {"instance_norm"}  # over positions, which these networks lack; in tests/architecture/test_translators.py
 # regularizers of games with further players or sides, beside another term and an objective of weight 0, or of w
 ELSEWHERE = {"kl", "balanced_consistency", "latent_consistency", "gradient_ratio", "path_length"}
+ELSEWHERE |= {"negative_log_likelihood", "policy_gradient"}  # of tokens
 SIDES = {**BY_CLASS, "augmented_real": BY_CLASS["real"]}  # the latter only for the term `consistency`
 OF_TWO_PLAYERS = [name for name in catalogue.option_names("regularizer") if name not in ELSEWHERE]
 PER_SAMPLE = {"r1", "r2", "approximated_r1", "approximated_r2", "gradient_penalty", "zero_centered_gradient_penalty"}

@@ -16,12 +16,13 @@ from saddlepoint.evaluation.paired_anchor import paired_anchor_sets, predictions
 from saddlepoint.experiment.build import build
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.game.pairs import Pair, PairSource, draw_pair, has_pairs
+from saddlepoint.modality import Image
 from saddlepoint.prior.box_mask import BoxMask
 from saddlepoint.stream import Stream
 
 
 class Rows:
-    name, sha256 = "test", "0"
+    name, sha256, modality = "test", "0", Image()
 
     def __len__(self) -> int:
         return 6

@@ -68,7 +68,9 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(
+    "route", ["spectrograms", *(pytest.param(route, marks=pytest.mark.slow) for route in ("waveforms", "vocoder"))]
+)
 def test_a_route_is_trained_resumed_measured_heard_compared_and_exported(
     route: str, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
-"""Each yaml of conf/metric lists every argument of its target, with its default."""
+"""Each yaml of conf/metric lists every argument of its target, with its default; components have none in Python."""
 
 import importlib
+import inspect
 from pathlib import Path
 
 import pytest
@@ -17,4 +18,5 @@ def test_a_metric_lists_every_argument_with_its_default(file: Path) -> None:
     module, _, name = settings.pop("_target_").rpartition(".")
     assert module == f"saddlepoint.metric.{file.stem}"
     target = getattr(importlib.import_module(module), name)
+    settings |= {name: inspect.Parameter.empty for name, value in settings.items() if isinstance(value, dict)}
     assert settings == {name: argument.default for name, argument in (signature_parameters(target) or {}).items()}

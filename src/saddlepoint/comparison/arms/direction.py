@@ -7,13 +7,13 @@ LOWER_IS_BETTER = frozenset(
     ("fid", "fid_infinity", "class_fid_mean", "class_fid_max", "class_fid_missing", "kid", "class_frequency",
      "class_frequency_gini", "class_modes_kl", "modes_reverse_kl", "nearest_neighbour_error", "error",
      "paired_mae", "forward_kl", "reverse_kl", "nll", "nll_oracle", "language_model", "language_model_reverse",
-     "exact_match_train", "bleu_self")
+     "exact_match_train", "bleu_self", "mel_distance", "speaker_coverage_kl")
 )  # fmt: skip
 HIGHER_IS_BETTER = frozenset(
     ("inception_score", "precision", "recall", "density", "coverage", "class_coverage_mean", "class_coverage_min",
      "class_frequency_worst", "class_modes_captured", "class_modes_captured_20", "modes_captured",
      "modes_high_quality", "gan_train", "gan_test", "parzen", "authenticity", "class_agreement",
-     "paired_psnr", "paired_ssim", "bleu", "exact_match_held_out", "exact_match_distinct")
+     "paired_psnr", "paired_ssim", "bleu", "exact_match_held_out", "exact_match_distinct", "speaker_coverage")
 )  # fmt: skip
 
 PROPORTIONS = frozenset(
