@@ -54,7 +54,8 @@ class Grid(Periodic):
         if game.images == 0:
             x = self._first_reals(trainer)
             save_png(modality.picture(x, self.columns, self.scale), real)
-            self._save_sound(modality, x, real, trainer, "sounds of reals", game.images)
+            if modality.audible:
+                self._save_sound(modality, x, real, trainer, "sounds of reals", game.images)
         n, condition = class_grid_labels(game, modality, self.rows, self.columns)
         with preserve_random_state(game.device):
             stream = Stream(game.seed, "grid", device=game.device)
@@ -67,7 +68,8 @@ class Grid(Periodic):
         for logger in trainer.loggers:
             if (log_image := getattr(logger, "log_image", None)) is not None:
                 log_image("samples", path, game.images, others)
-        self._save_sound(modality, x, path, trainer, "sounds", game.images)
+        if modality.audible:
+            self._save_sound(modality, x, path, trainer, "sounds", game.images)
 
     def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
         if not trainer.is_global_zero or not is_final_round(trainer, self.state):

@@ -208,7 +208,7 @@ class Evaluator:
         """Return the scores of the anchors (see `anchor`), by set and name; measured once, then cached."""
         with self.scoring_context():
             n, split = self.sample_count(data), cast("SplitLike", self._resolve_reals(data))
-            sizes, shape = data.describe()["sizes"], modality_of(split).measured_shape(_sample_shape(split))
+            sizes, shape = data.describe()["sizes"], _measured_shape(split)
             held_out = [data.split(name) for name in sizes if name != self.split]
             if self.split not in sizes:  # `all` of them
                 held_out = []
@@ -398,7 +398,10 @@ class Evaluator:
         Raises Mistake if samples are not finite, or do not have the shape of the split `like`.
         """
         split = None if isinstance(like, ReferenceStatistics) else like
-        modality, shape = (None, None) if split is None else (modality_of(split), _sample_shape(split))
+        modality = shape = None
+        if split is not None:
+            modality = modality_of(split)
+            shape = _sample_shape(split, modality)
         done = 0
         for rows in batches:
             x, y, *pair = rows if isinstance(rows, tuple) else (rows, None)
@@ -431,7 +434,7 @@ class Evaluator:
             "n_fake": None if metric.has_fixed_reference else n,
             "version": VERSION,
             "data": split.sha256,
-            "resolution": format_shape(modality_of(split).measured_shape(_sample_shape(split))),
+            "resolution": format_shape(_measured_shape(split)),
             "resizer": self.extractor.resizer,
             "extractor": self.extractor.sha256,
         }
@@ -501,6 +504,12 @@ def _number_of_reals(reals: Reals) -> int:
     return reals.n or UNKNOWN_COUNT if isinstance(reals, ReferenceStatistics) else len(reals)
 
 
-def _sample_shape(split: SplitLike) -> tuple[int, ...]:
+def _sample_shape(split: SplitLike, modality: Modality) -> tuple[int, ...]:
     """Shape of one sample, as networks receive it."""
-    return modality_of(split).sample_shape(split[torch.tensor([0])][0])
+    return modality.sample_shape(split[torch.tensor([0])][0])
+
+
+def _measured_shape(split: SplitLike) -> tuple[int, ...]:
+    """Shape of one sample, as it is measured."""
+    modality = modality_of(split)
+    return modality.measured_shape(_sample_shape(split, modality))

@@ -51,7 +51,7 @@ class Audio(Modality):
             raise Mistake(f"data.bits={bits}: audio is stored with 16 bits (int16) or 32 (float32)")
         if rate is not None and rate < 1:
             raise Mistake(f"data.rate={rate}: must be at least 1, the samples per second")
-        self.rate, self.bits = rate, bits
+        self.rate, self.bits, self.audible = rate, bits, rate is not None
         self.stored_form = f"{'int16' if bits == 16 else 'float32'} audio [n, channels, length]"
 
     def has_stored_form(self, x: Tensor) -> bool:

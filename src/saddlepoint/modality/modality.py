@@ -40,6 +40,7 @@ class Modality:
     planar             whether a sample is a grid of pixels, [C, H, W], which can be mirrored, shifted, resized, and
                        classified by the image classifiers of this package
     ordered            whether distances between values are meaningful; False for categories such as tokens
+    audible            whether `sound_file` returns a wav file
     exact              whether to_stored(to_float(x)) = x; False for spectrograms, which lack the phase
     draws_over_reals   whether pictures of samples show real samples in the background
     metric_hint        the metrics of such samples, a sentence for messages about those of images; "": none
@@ -54,6 +55,7 @@ class Modality:
     bounded: bool = False
     planar: bool = False
     ordered: bool = True
+    audible: bool = False
     exact: bool = True
     draws_over_reals: bool = False
     metric_hint: ClassVar[str] = ""
