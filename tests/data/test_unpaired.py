@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from saddlepoint.data.data import ConcatSplit, Data, Split
-from saddlepoint.data.digits_mnist import DigitsMNIST, resize
+from saddlepoint.data.digits_mnist import DigitsMNIST, resize_digits
 from saddlepoint.data.openmoji import FILE, OpenMoji
 from saddlepoint.data.openmoji_unpaired import OpenMojiUnpaired
 from saddlepoint.data.unpaired_images import UnpairedImages
@@ -95,7 +95,7 @@ def test_no_emoji_is_in_both_domains_and_held_out_ones_are_pairs(tmp_path):
 def test_digits_are_resized_as_pillow_does():
     x = torch.randint(0, 256, (3, 1, 24, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     expected = [np.asarray(Image.fromarray(i[0].numpy()).resize((16, 16), Image.Resampling.BILINEAR)) for i in x]
-    assert (resize(x)[:, 0].int() - torch.from_numpy(np.stack(expected)).int()).abs().max() <= 1
+    assert (resize_digits(x)[:, 0].int() - torch.from_numpy(np.stack(expected)).int()).abs().max() <= 1
 
 
 @pytest.mark.slow  # reads MNIST

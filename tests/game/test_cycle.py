@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import copy
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from play import fit
 from torch import nn
+from torchvision.transforms.functional import pil_to_tensor
 
+from saddlepoint.callback.health import Health
+from saddlepoint.callback.health_probe import HealthProbe
+from saddlepoint.callback.pair_grid import PairGrid
 from saddlepoint.config.compose import compose
 from saddlepoint.data.data import Data, Split
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.build import build, check_terms_and_makers
 from saddlepoint.game.pairs import draw_pair, has_pairs, sampled_side, translated_sides, truth_column
 from saddlepoint.layer.pool import Pool
+from saddlepoint.run.folder import Run
 from saddlepoint.stream import Stream
 
 CYCLE = [
@@ -155,3 +162,44 @@ def test_domains_of_different_channels_are_refused() -> None:
 def test_scores_of_the_other_direction_are_refused() -> None:
     with pytest.raises(Mistake, match=r"game\.samples=reverse_fake: scores compare samples with x.*like source"):
         build_cycle("game.samples=reverse_fake", "metric=[frechet_distance]", "evaluation.extractor=identity")
+
+
+def test_health_has_readings_of_both_directions_and_an_alarm_for_inverted_colours() -> None:
+    experiment = copy.deepcopy(build_cycle())
+    game, data = experiment.game, experiment.data
+
+    class Negative(nn.Module):
+        def forward(self, x: Any, condition: Any) -> Any:
+            return -x
+
+    probe = HealthProbe(data, 8, "validation", print)
+    before = probe.readings(game)
+    assert {"diversity", "reverse_fake/diversity", "reverse_fake/real_over_fake", "generator_signal"} <= {*before}
+    game.player("reverse_generator").network = Negative()
+    readings = probe.readings(game)
+    assert readings["reverse_fake/input_correlation"] == pytest.approx(-1)
+    assert abs(readings["input_correlation"]) < 0.9
+    health = Health(1, 8, stop=["inversion"])
+    events: list[Any] = []
+    health.record_event = lambda trainer, event: events.append(event)  # type: ignore[method-assign]
+    health._probe = probe
+    trainer: Any = SimpleNamespace(loggers=[], should_stop=False)
+    for _ in range(2):
+        health.on_due(trainer, game)
+    assert [event["rule"] for event in events if "inversion" in event["rule"]] == ["reverse_fake/inversion"]
+    assert trainer.should_stop
+    copied = Health(1, 8)
+    copied.load_state_dict(health.state_dict())
+    assert copied.state_dict() == health.state_dict()
+
+
+def test_pictures_show_both_directions(tmp_path: Any) -> None:
+    experiment = build_cycle()
+    callback = PairGrid(100, Run(tmp_path), rows=2, columns=1, scale=1)
+    trainer: Any = SimpleNamespace(is_global_zero=True, datamodule=experiment.data, loggers=[])
+    callback.on_due(trainer, experiment.game)
+    split = experiment.data.split("validation")
+    for path, column in (("000000000.png", split.extra_columns["source"]), ("reverse_fake/000000000.png", split.x)):
+        picture = pil_to_tensor(Image.open(tmp_path / "samples" / "pairs" / path).convert("L"))[0]
+        assert picture.shape == (2 + 2 * 18, 2 + 2 * 18)  # input and sample, no truth
+        assert torch.equal(picture[2:18, 2:18], column[0, 0])

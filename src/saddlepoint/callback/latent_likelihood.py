@@ -177,7 +177,9 @@ class LatentLikelihood(Periodic):
                 rows = x if y is None else x[y == label]
                 sums[label], counts[label] = sums.get(label, 0) + rows.sum(0), counts.get(label, 0) + len(rows)
         total = sum(counts.values())
-        means = torch.stack([*(sums[label] / counts[label] for label in sums), sum(sums.values()) / total])
+        means = torch.stack(
+            [*(sums[label] / counts[label] for label in sums), torch.stack([*sums.values()]).sum(0) / total]
+        )
         log_p, log_q = ((p.clamp(1e-4, 1 - 1e-4)).log() for p in (means, 1 - means))
         shares = torch.tensor([counts[label] / total for label in sums], dtype=torch.float64).log()
         values: dict[str, list[Tensor]] = {"independent pixels": [], "class means": []}

@@ -62,14 +62,14 @@ class DigitsMNIST(Data):
         for name, split in self.mnist.splits().items():
             n = self.number if name == "train" else len(split)
             x, y = split[torch.arange(min(n, len(split)))]
-            source = {SOURCE: resize(digits[name].x), SOURCE_CLASS: digits[name].y}
+            source = {SOURCE: resize_digits(digits[name].x), SOURCE_CLASS: digits[name].y}
             splits[name] = Split(
-                name, resize(x[..., MARGIN:-MARGIN, MARGIN:-MARGIN]), y, 10, source, self.modality, paired=False
+                name, resize_digits(x[..., MARGIN:-MARGIN, MARGIN:-MARGIN]), y, 10, source, self.modality, paired=False
             )  # fmt: skip
         return splits
 
 
-def resize(x: Tensor) -> Tensor:
+def resize_digits(x: Tensor) -> Tensor:
     """Return grey images, uint8 [n, 1, H, W], at 16 x 16."""
     small = interpolate(x.to(torch.float32), (SIDE, SIDE), mode="bilinear", antialias=True)
     return small.round().clamp(0, 255).to(torch.uint8)

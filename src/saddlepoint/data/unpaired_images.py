@@ -73,7 +73,7 @@ class UnpairedImages(ImageFolder):
         return {
             name: Split(
                 name, split.x, split.y, split.classes,
-                {SOURCE: source_splits[name].x, **({SOURCE_CLASS: y} if same_classes else {})},
+                {SOURCE: source_splits[name].x, **({SOURCE_CLASS: y} if same_classes and y is not None else {})},
                 self.modality, paired=False,
             )
             for name, split in splits.items()

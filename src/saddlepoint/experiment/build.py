@@ -79,7 +79,7 @@ def build(
     game = build_game(config, data)
     check_labels_exist(game, data)
     check_modality(game, data)
-    check_codes(game, data.first_batch(2))
+    check_codes(game, data)
     set_threads(config, game)
     for line in (*check_terms_and_makers(game), *dry_run(game, data.first_batch(ROWS)), *objective_warnings(game)):
         log(line)
@@ -101,7 +101,9 @@ def set_pairs(game: Game, data: Any, evaluators: Iterable[Evaluator | None]) -> 
 
     Raises Mistake if samples should look like another column than x, the reals of all scores.
     """
-    if (column := truth_column(game)) != "x" and any(evaluators):
+    if not any(evaluators):
+        return
+    if (column := truth_column(game)) != "x":
         raise Mistake(
             f"game.samples={game.samples}: scores compare samples with x, and these should look like {column}. Set "
             "metric=[], or train with data.folder and data.source exchanged"
@@ -163,8 +165,8 @@ def build_game(config: CheckedConfig, data: Any = None) -> Game:
     if data is not None:
         columns = data.first_batch(1).columns()
         check_entries(game.sides, list(columns), list(game.priors))
-        for name in game.players:
-            for term in game.player(name).terms.values():
+        for player in cast(Any, game.players.values()):
+            for term in player.regularizers.values():
                 term.check_columns(columns)
         check_classes(game, data)
     columns = any("." not in entry for entry in condition_entries(game).values())
@@ -235,17 +237,24 @@ def check_modality(game: Game, data: Any) -> None:
 
 
 @torch.no_grad()
-def check_codes(game: Game, batch: Any) -> None:
+def check_codes(game: Game, data: Any) -> None:
     """Raise Mistake if a network that makes samples from latents also gets a code with other parts or sizes."""
-    decoders = {name for side in game.sides.values() if side.of == LATENT for name in side.by[:1]}
-    expected = {name: part.dim for name, part in game.prior.items()}
+    decoders = set()
+    for side in game.sides.values():
+        if side.of == LATENT:
+            decoders.update(side.by[:1])
     for name, side in game.sides.items():
         if side.of not in game.sides or not decoders.intersection(side.by[:1]):
             continue
+        expected: dict[str, int] = {part: cast(Any, prior).dim for part, prior in game.prior.items()}
         stream = Stream(game.seed, "codes", device=game.device)
         with in_mode(game), preserve_random_state(game.device):
-            code = turn_of_rows(game, batch, stream, {**game.networks(), **game.makers}).side_sample(side.of).x
-        sizes = {part: z.shape[1] for part, z in code.items()} if isinstance(code, Mapping) else None
+            code = (
+                turn_of_rows(game, data.first_batch(2), stream, {**game.networks(), **game.makers})
+                .side_sample(side.of)
+                .x
+            )
+        sizes = {part: z[0].numel() for part, z in code.items()} if isinstance(code, Mapping) else None
         if sizes is not None and sizes != expected:
             raise Mistake(
                 f"game.sides.{name}: the code of {side.of} has the parts {_format_sizes(sizes)}, and the prior has "

@@ -43,14 +43,14 @@ def has_pairs(game: Any) -> bool:
 
 
 def truth_column(game: Any) -> str:
-    """The column that samples should look like: that of the reals of their judge; x if they have none."""
+    """The column that samples should look like: that of the reals of their judge; x if these are no column."""
     judge = game.sides[game.samples].judge
-    if judge is None:
+    entry = X if judge is None else game.players[judge].adversarial_terms[0].sides.get("real", "real")
+    if entry not in game.sides:
         return X
-    real = game.player(judge).adversarial_terms[0].sides.get("real", "real")
-    while real in game.sides:
-        real = game.sides[real].of
-    return real
+    while entry in game.sides:
+        entry = game.sides[entry].of
+    return X if entry.partition(".")[0] in game.priors else entry
 
 
 def translated_sides(game: Any) -> list[str]:
@@ -58,12 +58,12 @@ def translated_sides(game: Any) -> list[str]:
 
     CycleGAN has two, one per direction.
     """
-    others = [
-        name
-        for name, side in game.sides.items()
-        if side.judge and side.by and {*side.by} <= {*game.players} and side.of not in {*game.sides, *game.priors}
-    ]
-    return list(dict.fromkeys([game.samples, *others]))
+    translated = [game.samples]
+    for name, side in game.sides.items():
+        is_column = side.of not in game.sides and side.of.partition(".")[0] not in game.priors
+        if name != game.samples and is_column and side.judge and side.by and {*side.by} <= {*game.players}:
+            translated.append(name)
+    return translated
 
 
 @contextmanager
@@ -109,11 +109,12 @@ def _pair(game: Any, condition: Condition, rows: Batch) -> Pair:
     return Pair(rows.columns().get(truth_column(game)), tensor(*INPUTS), tensor(MASK), rows.y)
 
 
-def evaluated_networks(game: Any) -> tuple[dict[str, Any], str]:
+def evaluated_networks(game: Any, average: bool = True) -> tuple[dict[str, Any], str]:
     """Return the networks of all players, averaged ones where there is an average, the makers, and their contract."""
     players = {name: game.player(name) for name in game.players}
-    networks = {name: p.network if p.average is None else p.average.network for name, p in players.items()}
-    kinds = {p.average is not None for p in players.values()}
+    averages = {name: p.average for name, p in players.items() if average and p.average is not None}
+    networks = {name: averages[name].network if name in averages else p.network for name, p in players.items()}
+    kinds = {name in averages for name in players}
     weights = "partly averaged" if len(kinds) > 1 else "averaged" if kinds == {True} else "raw"
     return {**networks, **game.makers}, weights
 
