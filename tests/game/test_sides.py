@@ -108,7 +108,8 @@ def test_a_run_of_two_n_images_equals_one_resumed_at_n_bit_for_bit(name, tmp_pat
     def run(folder, images):
         overrides = [f"game={name}", "data=gaussians", "data.number=500", "batch=8", f"images={images}", "logger=none",
                  f"prior.z.dim={2 if name == 'cycle_points' else 3}", "metric=[]",
-                 "callback=[finite,journal,checkpoint]", "callback.journal.images_between=16", "callback.checkpoint.images_between=80"]  # fmt: skip
+                 "callback=[finite,journal,checkpoint]", "callback.journal.images_between=16",
+                 "callback.checkpoint.images_between=80"]  # fmt: skip
         overrides.append(f"outputs={folder}")
         return train(compose([*overrides, "allow_target=[wired]"], CONF))
 
