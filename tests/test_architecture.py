@@ -104,6 +104,7 @@ BASE_MODULES = {
         "mapping_network",
         "maxout",
         "modulated_convolution",
+        "posterior",
         "projected_batch_norm",
         "readout",
         "resample",
@@ -150,12 +151,14 @@ BASE_MODULES = {
     "launcher": {"job", "pool", "rank_processes"},
 }
 COMBINATIONS = {  # yaml files that only combine base modules or other components
-    "architecture": {"recurrent_generator"},
+    "architecture": {"conv_gan", "conv_vae", "recurrent_generator"},
     "game": {
         "acgan",
         "adaptive_augment",
         "adaptive_pseudo_augment",
         "cgan",
+        "cycle",
+        "cycle_in_turn",
         "averages",
         "consistency",
         "conditional",
@@ -175,10 +178,13 @@ COMBINATIONS = {  # yaml files that only combine base modules or other component
         "two_player",
         "vae",
         "vocoder",
+        "vae_gan",
+        "bigan",
+        "binary_vae",
     },
     "layer": {"instance_norm"},
     "prior": {"infogan"},
-    "regularizer": {"balanced_consistency", "latent_consistency"},
+    "regularizer": {"balanced_consistency", "gaussian_likelihood", "identity", "latent_consistency"},
     "extractor": {
         f"{name}{suffix}"
         for name in ("cifar10-jpeg", "digits", "mnist", "spoken-digits", "stacked-mnist")
@@ -187,7 +193,7 @@ COMBINATIONS = {  # yaml files that only combine base modules or other component
     | {"nearest-b", "trained-b"},
 }
 MAY_NAME = {  # other modules that the yaml files of a group may name
-    "architecture": {"recurrent"},
+    "architecture": {"conv_autoencoder", "recurrent"},
     "regularizer": {"consistency", "reconstruction"},
     "prior": {"prior", "uniform", "categorical"},
     "game": {"game", "player", "average"},

@@ -61,6 +61,7 @@ OVERRIDES = {  # overrides that select a config file of a group without a defaul
     "layer/pseudo_augment": "+layer@game.makers.pseudo={}",
     "layer/latent_noise": "+layer@game.makers.nearby={}",
     "layer/dequantise": "+layer@game.makers.dequantise={}",
+    "layer/binarise": "+layer@game.makers.binarise={}",
     "layer/spectral_norm": "+layer@game.players.discriminator.network={}",
     "layer/weight_clip": "+layer@game.players.discriminator.network={}",
     "layer/log_mel": "+layer@game.makers.log_mel={}",
@@ -74,6 +75,7 @@ LIKELIHOOD = [
     "prior=[gumbel]",
     "regularizer=[negative_log_likelihood]",
 ]
+CYCLE = ["regularizer=[cycle_consistency,identity]"]
 REQUIRED = {  # further overrides that a config file requires
     "architecture/linear_gaussian": ["game=vae", "regularizer=[kl,reconstruction]"],
     "architecture/patch": [
@@ -81,10 +83,24 @@ REQUIRED = {  # further overrides that a config file requires
     ],
     "architecture/recurrent_generator": LIKELIHOOD,
     "game/likelihood": LIKELIHOOD,
+    "game/cycle": CYCLE,
+    "game/vae_gan": ["architecture=conv_autoencoder", "regularizer=[kl,feature_reconstruction]"],
+    "game/bigan": ["architecture=conv_autoencoder"],
+    "game/binary_vae": ["architecture=vae_mlp", "regularizer=[kl,bernoulli_likelihood]"],
+    "regularizer/cycle_consistency": ["game=cycle"],
+    "regularizer/identity": ["game=cycle"],
+    "regularizer/gaussian_likelihood": ["game=vae", "architecture=conv_vae"],
+    "regularizer/bernoulli_likelihood": ["game=binary_vae", "architecture=vae_mlp"],
+    "regularizer/feature_reconstruction": ["game=vae_gan", "architecture=conv_autoencoder"],
+    "architecture/conv_autoencoder": ["game=bigan"],
+    "architecture/conv_vae": ["game=vae", "regularizer=[kl,gaussian_likelihood]"],
+    "architecture/vae_mlp": ["game=binary_vae", "regularizer=[kl,bernoulli_likelihood]"],
+    "game/cycle_in_turn": CYCLE,
     "prior/gumbel": ["architecture=recurrent"],
     "game/vae": ["architecture=linear_gaussian", "regularizer=[kl,reconstruction]"],
     "data/image_folder": ["data.shape=[3,32,32]"],
     "data/paired_images": ["data.shape=[3,32,32]", "data.source_half=left"],
+    "data/unpaired_images": ["data.shape=[3,32,32]", "data.source=other"],
     "data/audio_folder": ["data.shape=[1,64]", "data.rate=8000", "data.bits=16"],
     "data/text_lines": ["data.shape=[8,3]", "data.vocabulary=['',a,b]"],
     "game/vocoder": ["data=audio_folder", "data.shape=[1,1024]", "data.rate=8000", "data.bits=16"],
@@ -99,6 +115,8 @@ REQUIRED = {  # further overrides that a config file requires
     "schedule/exponential": ["optimizer.generator.lr.start=1e-3", "optimizer.generator.lr.end=1e-5"],
 }
 DIFFERENT = {  # arguments whose value in a config file differs on purpose from the default in code
+    "regularizer/gaussian_likelihood": {"side", "target", "absolute"},
+    "regularizer/identity": {"side", "target", "weight"},
     "regularizer/multi_hinge": {"sides"},  # the generator's are fakes only
     "data/oracle": {"shape"},  # of its length and symbols
     "game/averages": {"half_life"},
@@ -106,6 +124,9 @@ DIFFERENT = {  # arguments whose value in a config file differs on purpose from 
     "game/conditional": {"conditions"},
     "game/inpainting": {"conditions"},
     "game/translation": {"conditions"},
+    "game/cycle": {"conditions", "seed"},  # of the second pool
+    "game/cycle_in_turn": {"conditions", "seed"},
+    "game/binary_vae": {"low"},  # of numbers on [0, 1)
     "game/unconditional_translation": {"conditions"},
     "game/colourisation": {"conditions"},
     "game/super_resolution": {"conditions"},
@@ -277,6 +298,8 @@ OF_MAPS = {"instance_norm"}  # over positions, which these networks lack; in tes
 # regularizers of games with further players or sides, beside another term and an objective of weight 0, or of w
 ELSEWHERE = {"kl", "balanced_consistency", "latent_consistency", "gradient_ratio", "path_length"}
 ELSEWHERE |= {"negative_log_likelihood", "policy_gradient"}  # of tokens
+ELSEWHERE |= {"bernoulli_likelihood", "feature_reconstruction", "gaussian_likelihood"}
+ELSEWHERE |= {"cycle_consistency", "identity"}
 SIDES = {**BY_CLASS, "augmented_real": BY_CLASS["real"]}  # the latter only for the term `consistency`
 OF_TWO_PLAYERS = [name for name in catalogue.option_names("regularizer") if name not in ELSEWHERE]
 PER_SAMPLE = {"r1", "r2", "approximated_r1", "approximated_r2", "gradient_penalty", "zero_centered_gradient_penalty"}

@@ -31,7 +31,7 @@ class Rows:
 class Few:
     """Six test and 40 training pairs: x uniform on [-1, 1], and `pair` of it."""
 
-    split, region = Rows(), "image"
+    split, region, has_training_pairs = Rows(), "image", True
 
     def __init__(self, pair: Callable[[Tensor, Tensor], Pair], size: int = 12) -> None:
         draws = torch.Generator().manual_seed(0)
@@ -204,3 +204,11 @@ def test_a_receptive_field_larger_than_the_image_is_one_line() -> None:
     data += ["architecture.generator.condition={known: 1, mask: 1}", "architecture.discriminator.condition={mask: 1}"]
     with pytest.raises(Mistake, match="depends on 16 x 16 pixels, but the images have 8 x 8"):
         build(compose(data))
+
+
+def test_without_training_pairs_no_anchor_uses_them() -> None:
+    pairs = Few(lambda x, index: Pair(x, -x))
+    pairs.has_training_pairs = False
+    made = predicted(pairs)
+    assert {*made} == {"input", "mean", "truth"}
+    torch.testing.assert_close(made["mean"][0], pairs.x["train"].mean(0))

@@ -99,7 +99,7 @@ def test_two_ranks_match_one_process_with_a_pool_too(name):
             np.testing.assert_allclose(actual[name][key], value, rtol=1e-8, atol=1e-8, err_msg=key)
 
 
-@pytest.mark.parametrize("name", ["vae_gan", "cycle"])
+@pytest.mark.parametrize("name", ["vae_gan_points", "cycle_points"])
 def test_a_run_of_two_n_images_equals_one_resumed_at_n_bit_for_bit(name, tmp_path):
     from runs import assert_equal, rows, state
 
@@ -107,8 +107,9 @@ def test_a_run_of_two_n_images_equals_one_resumed_at_n_bit_for_bit(name, tmp_pat
 
     def run(folder, images):
         overrides = [f"game={name}", "data=gaussians", "data.number=500", "batch=8", f"images={images}", "logger=none",
-                 f"prior.z.dim={2 if name == 'cycle' else 3}", "metric=[]", "callback=[finite,journal,checkpoint]",
-                 "callback.journal.images_between=16", "callback.checkpoint.images_between=80"]  # fmt: skip
+                 f"prior.z.dim={2 if name == 'cycle_points' else 3}", "metric=[]",
+                 "callback=[finite,journal,checkpoint]", "callback.journal.images_between=16",
+                 "callback.checkpoint.images_between=80"]  # fmt: skip
         overrides.append(f"outputs={folder}")
         return train(compose([*overrides, "allow_target=[wired]"], CONF))
 
@@ -117,7 +118,7 @@ def test_a_run_of_two_n_images_equals_one_resumed_at_n_bit_for_bit(name, tmp_pat
     resumed = run(tmp_path / "b", 160)
     assert_equal(state(straight), state(resumed))
     assert rows(straight) == rows(resumed)
-    if name == "cycle":
+    if name == "cycle_points":
         assert any("pool_a.kept" in key for key in state(straight))
 
 
@@ -127,7 +128,7 @@ def test_a_game_whose_judge_needs_more_than_samples_trains_samples_and_has_healt
     from saddlepoint.experiment.restore import load
     from saddlepoint.experiment.train import train
 
-    overrides = ["game=bigan", "data=gaussians", "data.number=500", "batch=8", "images=160", "logger=none",
+    overrides = ["game=bigan_points", "data=gaussians", "data.number=500", "batch=8", "images=160", "logger=none",
                  "prior.z.dim=3", "metric=[]", "callback=[finite,journal,checkpoint,health]",
                  "callback.health.images_between=80", "callback.journal.images_between=80",
                  f"outputs={tmp_path}"]  # fmt: skip
@@ -211,7 +212,7 @@ def test_a_missing_column_is_refused_before_a_round():
 
 
 def test_a_player_without_gradients_is_refused_by_name():
-    game = game_of("vae_gan").float()
+    game = game_of("vae_gan_points").float()
     for term in game.player("encoder").terms.values():
         term.weight = 1.0
     game.player("encoder").regularizers.pop("kl")
@@ -221,7 +222,7 @@ def test_a_player_without_gradients_is_refused_by_name():
 
 
 def test_a_side_is_made_and_judged_at_most_once_and_only_if_it_is_used():
-    game = game_of("vae_gan").float()
+    game = game_of("vae_gan_points").float()
     calls = []
     for name, player in game.players.items():
         player.network.register_forward_hook(lambda *_, name=name: calls.append(name))
@@ -331,14 +332,14 @@ def test_path_length_trains_with_compiled_networks():
     assert game.rounds == 2
 
 
-@pytest.mark.parametrize("name", ["pix2pix", "vae_gan", "bigan"])
+@pytest.mark.parametrize("name", ["pix2pix", "vae_gan_points", "bigan_points"])
 def test_multiple_fakes_per_real_do_not_change_the_rows_of_a_side_of_the_batch(name):
     game = game_of(name).float()
     game.player("discriminator").multiple = 2
     batch = Batch(torch.randn(N, 2), extra_columns={"source": torch.randn(N, 1)})
     fit(game, [batch, batch])
     ((turn, _),) = game.build_turns(batch, ["discriminator"])
-    side = {"pix2pix": "fake", "vae_gan": "reconstruction", "bigan": "real"}[name]
+    side = {"pix2pix": "fake", "vae_gan_points": "reconstruction", "bigan_points": "real"}[name]
     assert len(turn.latent["z"]) == 2 * N
     assert len(turn[side].x) == len(turn[side].logits) == N
 
@@ -347,7 +348,7 @@ def test_reals_for_the_judge_come_from_the_side_that_it_sees_as_real():
     from saddlepoint.game.sampling import reals_for_judge
     from saddlepoint.stream import Stream
 
-    game, (batch,) = game_of("cycle"), batches(1)
+    game, (batch,) = game_of("cycle_points"), batches(1)
     sample = reals_for_judge(game, batch, Stream(0, "health"))
     torch.testing.assert_close(sample.x, batch.x)
     torch.testing.assert_close(sample.logits, game.player("d_a").network(batch.x, {}).logits.float(), check_dtype=False)

@@ -77,7 +77,7 @@ def away_from_real(real):
 
 def game_of(name, *overrides):
     """The game of a YAML in float64, always with the same initial weights."""
-    base = ["data=gaussians", f"game={name}", "prior.z.dim=" + ("2" if name == "cycle" else "3")]
+    base = ["data=gaussians", f"game={name}", "prior.z.dim=" + ("2" if name == "cycle_points" else "3")]
     config = compose([*base, *overrides, "allow_target=[wired]"], CONF)
     torch.manual_seed(3)
     return instantiate(config.game, "game").double()
@@ -98,7 +98,7 @@ def ns_g(fake):
 
 
 # the loss of each player in the first round, written by hand: (networks, draws, x, source) -> loss
-def vae_gan(p, z, x, source):
+def vae_gan_points(p, z, x, source):
     mean, log_variance = p["encoder"].layers(x).chunk(2, 1)
     code = mean + (log_variance / 2).exp() * z["noise"]
     recon, fake = p["generator"].layers(code), p["generator"].layers(z["latent"])
@@ -115,7 +115,7 @@ def vae_gan(p, z, x, source):
     }
 
 
-def cycle(p, z, x, source):
+def cycle_points(p, z, x, source):
     a, b = x, z["other"]
     fake_b, fake_a = p["g_ab"].layers(a), p["g_ba"].layers(b)
     d_a, d_b = (lambda points, name=name: p[name].layers(points)[:, 0] for name in ("d_a", "d_b"))
@@ -143,7 +143,7 @@ def pix2pix(p, z, x, source):
     return {"discriminator": ns_d(d(x), d(fake)), "generator": ns_g(d(fake)) + 10 * (fake - x).abs().mean()}
 
 
-def bigan(p, z, x, source):
+def bigan_points(p, z, x, source):
     def d(points, code):
         return p["discriminator"].layers(torch.cat([points, code], 1))[:, 0]
 

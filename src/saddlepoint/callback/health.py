@@ -1,5 +1,6 @@
 """Health checks along a run: readings every so many images, rules that raise alarms, and a post-mortem page."""
 
+import copy
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from saddlepoint.game.game import Game
 from saddlepoint.health.collapse import Collapse
 from saddlepoint.health.dead_discriminator import DeadDiscriminator
 from saddlepoint.health.explosion import Explosion
+from saddlepoint.health.inversion import Inversion
 from saddlepoint.health.overfitting import Overfitting
 from saddlepoint.health.postmortem import DIVERGED, HEALTH_FILE, write_postmortem
 from saddlepoint.health.reading import LOG10_MAX, images_to_overflow
@@ -26,7 +28,7 @@ from saddlepoint.run.folder import Run
 
 # in the order of evaluation: causes before their effects
 RULES: dict[str, type[Rule]] = {
-    rule.name: rule for rule in (Explosion, DeadDiscriminator, Saturation, Collapse, Overfitting)
+    rule.name: rule for rule in (Explosion, DeadDiscriminator, Saturation, Collapse, Inversion, Overfitting)
 }
 
 ANY = "any"  # in `stop`: every rule
@@ -73,6 +75,7 @@ class Health(Periodic):
         self.print_message = line_printer(self.console)  # not `log`, which Lightning sets on every callback
         self.rules = {name: rule for name, rule in _build_rules(rules).items() if rule is not None}
         self.stop = frozenset(_parse_stop(stop, self.rules))
+        self.initial_rules, self.rules_by_side = copy.deepcopy(self.rules), {"": self.rules}
         self.magnitude_history: list[tuple[int, float]] = []  # (images, magnitude) of the last checks
         self._probe: HealthProbe | None = None
 
@@ -95,11 +98,12 @@ class Health(Periodic):
             readings["overflow_in"] = images
         log_metrics(trainer, game, {f"health/{name}": float(f"{value:.6g}") for name, value in readings.items()})
         raised = []
-        for name, rule in self.rules.items():
-            if (change := rule.observe(readings, game.images)) is not None:
-                event = rule.event_record(change, readings, game.images) | {"rule": name}
-                self.record_event(trainer, event | _overflow_note(rule, readings))
-                raised += [name] if change == RAISED else []
+        for side, side_readings in _readings_by_side(readings).items():
+            for name, rule in (self._rules_of_side(side) if side else self.rules).items():
+                if (change := rule.observe(side_readings, game.images)) is not None:
+                    event = rule.event_record(change, side_readings, game.images) | {"rule": f"{side}{name}"}
+                    self.record_event(trainer, event | _overflow_note(rule, side_readings))
+                    raised += [name] if change == RAISED else []
         stopping = [name for name in raised if name in self.stop]
         at_target = self.state.target is not None and game.images >= self.state.target
         if stopping and not at_target:
@@ -108,6 +112,12 @@ class Health(Periodic):
                 "continues from its checkpoint and stops at the next alarm; -m, sweep and reproduce do not continue it"
             )
             trainer.should_stop = True  # now, so that callbacks of this round see the end of the run
+
+    def _rules_of_side(self, side: str) -> dict[str, Rule]:
+        """Return the rules of the samples ("") or of another direction ("reverse_fake/"), which have a state each."""
+        if side not in self.rules_by_side:
+            self.rules_by_side[side] = copy.deepcopy(self.initial_rules)
+        return self.rules_by_side[side]
 
     def record_event(self, trainer: pl.Trainer, event: Mapping[str, Any]) -> None:
         """Write a line about an alarm, or its end, to the terminal and health.jsonl; send a W&B alert for an alarm."""
@@ -144,14 +154,28 @@ class Health(Periodic):
             self.print_message(f"health: what went wrong, when, and what the literature tries: {path}")
 
     def state_dict(self) -> dict[str, Any]:
-        rules = {name: rule.state for name, rule in self.rules.items()}
+        rules = {
+            f"{side}{name}": rule.state
+            for side, by_name in self.rules_by_side.items()
+            for name, rule in by_name.items()
+        }
         return {"rules": rules, "course": [list(pair) for pair in self.magnitude_history]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for name, state in state_dict["rules"].items():
+        for key, state in state_dict["rules"].items():
+            side, slash, name = key.rpartition("/")
             if name in self.rules:
-                self.rules[name].state = state
+                self._rules_of_side(side + slash)[name].state = state
         self.magnitude_history = [(int(images), float(magnitude)) for images, magnitude in state_dict["course"]]
+
+
+def _readings_by_side(readings: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Return the readings of the samples under "", and those of another direction under "<side>/"."""
+    by_side: dict[str, dict[str, float]] = {"": {}}
+    for key, value in readings.items():
+        side, slash, name = key.rpartition("/")
+        by_side.setdefault(side + slash, {})[name] = value
+    return by_side
 
 
 def _merge_ranks(readings: Mapping[str, float | None]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import can_judge_samples, generator_player, judge_player, sampling_players
+from saddlepoint.game.pairs import draw_pair, sampled_side, translated_sides, truth_column
 from saddlepoint.game.player import ROLES
 from saddlepoint.game.sampling import full_batch_indices, reals_for_judge, samples_for_judge
 from saddlepoint.health import reading
@@ -48,35 +49,53 @@ class HealthProbe:
             return None
 
     def readings(self, game: Game) -> dict[str, float]:
-        """Return all available readings by name (see `health.reading`)."""
+        """Return all available readings by name (see `health.reading`).
+
+        Those of the other direction of a cycle have the name of its side in front: reverse_fake/diversity.
+        """
         game.run_at_images_hooks()
-        has_logits = can_judge_samples(game)  # otherwise D needs more than samples
         with torch.no_grad(), in_mode(game), preserve_random_state(game.device):
-            real = self._real_logits(game, self.train) if has_logits else None
-            held_out = None if self.held_out is None or not has_logits else self._real_logits(game, self.held_out)
-            stream = Stream(game.seed, "health", device=game.device)
-            sample = samples_for_judge(game, self.n, stream) if has_logits else None
-            fakes = game.sample(self.n, stream=stream, average=False) if sample is None else sample.x
-            reals = self.train.x
-            readings: dict[str, Any] = {
-                "diversity": reading.diversity(*map(self.modality.comparison_features, (fakes.cpu(), reals))),
-                "pixel_freedom": reading.pixel_freedom(fakes.cpu(), reals) if self.modality.bounded else None,
-            }
-            if real is not None and sample is not None:
-                fake = self._discriminator_logits(game, sample)
-                # if all reals are equal, D may give all samples the same logit
-                spread = reading.logit_spread(real, fake) if reals.std(0).max() > 0 else None
-                readings |= {"logit_spread": spread, **_loss_signals(game, {"real": real, "fake": fake})}
-                readings |= {
-                    "accuracy_train": reading.share_on_real_side(real, real, fake),
-                    "accuracy_fake": 1 - reading.share_on_real_side(fake, real, fake),
-                    "real_over_fake": reading.probability_greater(real, fake),
-                }
-                if held_out is not None:
-                    readings["accuracy_held_out"] = reading.share_on_real_side(held_out, real, fake)
-                    readings["train_over_held_out"] = reading.probability_greater(real, held_out)
+            sides = translated_sides(game)
+            readings = self._side_readings(game, self.train.x, is_cycle=len(sides) > 1)
+            for side in sides[1:]:
+                with sampled_side(game, side):
+                    column = self.train.columns().get(truth_column(game))
+                    values = self._side_readings(game, self.train.x if column is None else column, is_cycle=True)
+                readings |= {f"{side}/{name}": value for name, value in values.items()}
         readings |= last_turn_readings(game)
         return {name: float(value) for name, value in readings.items() if value is not None}
+
+    def _side_readings(self, game: Game, reals: Tensor, is_cycle: bool) -> dict[str, Any]:
+        """Return the readings of the samples of `game.samples`, which should look like `reals`."""
+        has_logits = can_judge_samples(game)  # otherwise D needs more than samples
+        real = self._real_logits(game, self.train) if has_logits else None
+        held_out = None if self.held_out is None or not has_logits else self._real_logits(game, self.held_out)
+        stream = Stream(game.seed, "health", device=game.device)
+        sample = samples_for_judge(game, self.n, stream) if has_logits else None
+        fakes = game.sample(self.n, stream=stream, average=False) if sample is None else sample.x
+        readings: dict[str, Any] = {
+            "diversity": reading.diversity(*map(self.modality.comparison_features, (fakes.cpu(), reals))),
+            "pixel_freedom": reading.pixel_freedom(fakes.cpu(), reals) if self.modality.bounded else None,
+        }
+        if is_cycle:
+            condition, pair = draw_pair(game, self.n, stream)
+            x = game.sample(self.n, condition, stream, average=False).cpu()
+            if pair.source is not None:
+                readings["input_correlation"] = reading.input_correlation(x, pair.source)
+        if real is not None and sample is not None:
+            fake = self._discriminator_logits(game, sample)
+            # if all reals are equal, D may give all samples the same logit
+            spread = reading.logit_spread(real, fake) if reals.std(0).max() > 0 else None
+            readings |= {"logit_spread": spread, **_loss_signals(game, {"real": real, "fake": fake})}
+            readings |= {
+                "accuracy_train": reading.share_on_real_side(real, real, fake),
+                "accuracy_fake": 1 - reading.share_on_real_side(fake, real, fake),
+                "real_over_fake": reading.probability_greater(real, fake),
+            }
+            if held_out is not None:
+                readings["accuracy_held_out"] = reading.share_on_real_side(held_out, real, fake)
+                readings["train_over_held_out"] = reading.probability_greater(real, held_out)
+        return readings
 
     def _real_logits(self, game: Game, batch: Batch) -> Tensor:
         """Return D's logits of reals, on the CPU."""

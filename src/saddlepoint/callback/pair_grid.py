@@ -11,7 +11,7 @@ from saddlepoint.callback.grid import save_png
 from saddlepoint.callback.periodic import Periodic, RunState
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
-from saddlepoint.game.pairs import draw_pair, has_pairs
+from saddlepoint.game.pairs import draw_pair, has_pairs, sampled_side, translated_sides
 from saddlepoint.game.sampling import prepare_sampling_networks
 from saddlepoint.modality import modality_of
 from saddlepoint.run.folder import Run
@@ -21,7 +21,9 @@ from saddlepoint.stream import Stream, preserve_random_state
 class PairGrid(Periodic):
     """Writes samples/pairs/<images>.png at 0 images, every `images_between` and at the end, of the same rows each time.
 
-    rows, columns  of triples input, sample, truth; the first rows of the split of game.conditions
+    The other direction of a cycle is drawn to samples/pairs/<side>/<images>.png.
+    rows, columns  of triples input, sample, truth; the first rows of the split of game.conditions. Without a truth,
+                   pairs of input and sample
     scale          by how much each pixel is enlarged, as in `callback.grid`
     Raises Mistake if samples of the game have no truth.
     """
@@ -49,21 +51,25 @@ class PairGrid(Periodic):
 
     def on_due(self, trainer: pl.Trainer, game: Game) -> None:
         """Draw on one rank; every rank prepares its sampling networks, so that all stay equal."""
-        with preserve_random_state(game.device):
-            prepare_sampling_networks(game)
-        if not trainer.is_global_zero:
-            return
-        with preserve_random_state(game.device):
+        for side in translated_sides(game):
+            with sampled_side(game, side), preserve_random_state(game.device):
+                prepare_sampling_networks(game)
+            if trainer.is_global_zero:
+                self._draw(trainer, game, side)
+
+    def _draw(self, trainer: pl.Trainer, game: Game, side: str) -> None:
+        with sampled_side(game, side), preserve_random_state(game.device):
             stream, n = Stream(game.seed, "pair grid", device=game.device), self.rows * self.columns
             condition, pair = draw_pair(game, n, stream)
             x = game.sample(n, condition, stream).cpu()
         modality = modality_of(trainer.datamodule)  # pyright: ignore[reportAttributeAccessIssue]
         tiles = pair_tiles(pair.source, x, pair.target)
-        path = self.run.samples / "pairs" / f"{game.images:09d}.png"
+        names = ("pairs",) if side == game.samples else ("pairs", side)
+        path = self.run.samples.joinpath(*names, f"{game.images:09d}.png")
         save_png(modality.picture(tiles, len(tiles) // n * self.columns, self.scale), path)
         for logger in trainer.loggers:
             if (log_image := getattr(logger, "log_image", None)) is not None:
-                log_image("pairs", path, game.images)
+                log_image("/".join(names), path, game.images)
 
 
 def pair_tiles(source: Tensor | None, x: Tensor, target: Tensor | None) -> Tensor:

@@ -22,6 +22,8 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     run_config = check(load_run_config(run, rest, log, config_dir))
     request = ApplyRequest(*(config[name] for name in ApplyRequest._fields))
     applied = apply(run, run_config, request, config.to, config.at, config.sample_seed, config.average, log)
+    if applied is None:
+        return 0
     page = applied.sheet.with_suffix(".html")
     write_file(page, to_html(_report(applied, config.to)))
     log(f"{config.to}; {', '.join(applied.columns)}: {applied.sheet}, {page}")

@@ -18,7 +18,7 @@ COMMANDS = {
     "train": "train a game, measure it during training, and write a run folder",
     "evaluate": "measure a run again, also by another protocol",
     "sample": "draw samples from a run's generator",
-    "apply": "repair, translate, colour or enlarge your own images with a run's generator",
+    "apply": "repair, translate, colour, enlarge, reconstruct or encode your own images with a run's networks",
     "memorisation": "test whether samples are copies of training images",
     "reproduce": "train a baseline's runs and test whether its published figure is met: a verdict and a certificate",
     "sweep": "search settings by the score on the validation split; write the best as an experiment",

@@ -3,6 +3,7 @@
 The grammar is Hydra's: key=value, +key=value, ~key, group=name, group=[a,b], group@place=name.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from saddlepoint.error import Mistake, close_matches, did_you_mean
 ChosenNames = Mapping[str, Any]  # group -> name, or list of names for groups of several
 GroupOverride = tuple[str, Override]  # "group" or "group@location", and its override
 UNQUOTED = re.compile(r"""(?<=[=\[,])[^,\[\]{}"'\\=]+""")  # a value, or an element of a list, without quotes
+PATH_LIST = "between"  # of sample: paths with commas between them are a list, not several runs
 UnreadableOverride = HydraException  # raised if a text is not an override
 _PARSER = OverridesParser.create()
 
@@ -50,6 +52,9 @@ def parse_overrides(texts: Sequence[str]) -> list[Override]:
 
 def parse_override(text: str) -> Override:
     """Parse one override; a path needs no quotes, even with ~, é or brackets. Raises HydraException."""
+    key, equals, value = text.partition("=")
+    if key == PATH_LIST and equals and not value.startswith("["):
+        return _PARSER.parse_override(f"{key}=[{','.join(json.dumps(path) for path in value.split(','))}]")
     try:
         return _PARSER.parse_override(text)
     except HydraException:

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import chain, count, repeat, tee
+from itertools import chain, count, repeat
 from typing import Any
 
 import torch
@@ -22,9 +22,11 @@ from saddlepoint.error import Mistake, describe_type_of, format_source_location
 from saddlepoint.modality import Modality, default_modality, modality_of
 from saddlepoint.modality.image import is_image
 from saddlepoint.pixel import to_float
+from saddlepoint.stream import derive_seed
 from saddlepoint.turn import BATCH_COLUMNS, Batch
 
 ALL_SPLITS = "all"  # the name of all splits together
+UNPAIRED = "unpaired"  # the name of the random stream of columns that are not paired with x
 Rows = tuple[Tensor, Tensor | None]  # x in stored form (see `modality`), [n, ...]; y int64 [n] or None
 
 
@@ -33,11 +35,15 @@ class Split:
 
     modality        None: the data set's modality, or without a data set the one inferred from x
     extra_columns   further columns by name, one row per row of x: a source image, attributes, a mask
-    Raises ValueError if a column has another number of rows than x, or the name of a column that every batch has.
+    paired          False: the extra columns are samples of another domain, with a number of rows of their own and no
+                    relation to x; row i of x comes with row i modulo that number
+    Raises ValueError if a column has another number of rows than x (unpaired: than the first column), or the name of a
+    column that every batch has.
     """
 
     in_memory = True  # whether the rows are in memory, so that a pass over them is cheap
     extra_columns: Mapping[str, Tensor] = {}
+    paired = True  # whether row i of the extra columns belongs to row i of x
     modality: Modality | None = None
 
     def __init__(
@@ -48,12 +54,15 @@ class Split:
         classes: int | None = None,
         extra_columns: Mapping[str, Tensor] | None = None,
         modality: Modality | None = None,
+        paired: bool = True,
     ) -> None:
         self.name, self.x, self.y, self.extra_columns = name, x, y, dict(extra_columns or {})
+        self.paired = paired
         for column, values in self.extra_columns.items():
-            if len(values) != len(x) or column in BATCH_COLUMNS:
+            if len(values) != self.extra_rows or column in BATCH_COLUMNS:
                 raise ValueError(
-                    f"column {column} has {len(values)} rows, x has {len(x)}; reserved names: {BATCH_COLUMNS}"
+                    f"column {column} has {len(values)} rows instead of {self.extra_rows}; reserved names: "
+                    f"{BATCH_COLUMNS}"
                 )
         self.modality = modality
         self.classes = int(y.max()) + 1 if classes is None and y is not None else classes
@@ -61,6 +70,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    @property
+    def extra_rows(self) -> int:
+        """The number of rows of each extra column."""
+        return len(self) if self.paired else len(next(iter(self.extra_columns.values())))
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -73,6 +87,7 @@ class Split:
 
     def extra_columns_at(self, index: Tensor) -> dict[str, Tensor]:
         """Return the rows of each extra column at `index`, int64 [n], in stored form."""
+        index = index if self.paired else index % self.extra_rows
         return {name: column[index] for name, column in self.extra_columns.items()}
 
     def batch_at(self, index: Tensor) -> Batch:
@@ -106,7 +121,7 @@ class Split:
             if y is not None:
                 labels.update(y.numpy().tobytes())
         content.update(labels.digest())
-        for name, column in sorted(self.extra_columns_at(torch.arange(len(self))).items()):
+        for name, column in sorted(self.extra_columns.items()):
             content.update(f"{name} {column.dtype} {list(column.shape)}".encode() + column.numpy().tobytes())
         return content.hexdigest()
 
@@ -117,7 +132,7 @@ class ConcatSplit(Split):
     def __init__(self, name: str, splits: Sequence[Split]) -> None:
         self.name, self.splits = name, splits
         self.classes, self.modality = splits[0].classes, splits[0].modality
-        self.in_memory = all(split.in_memory for split in splits)
+        self.in_memory, self.paired = all(s.in_memory for s in splits), all(s.paired for s in splits)
         self.extra_columns = {
             column: torch.cat([split.extra_columns[column] for split in splits]) for column in splits[0].extra_columns
         }
@@ -288,6 +303,7 @@ class Data(LightningDataModule):
     def describe(self) -> dict[str, Any]:
         """Return the facts for the provenance record; sha256 is None for a split on disk that is not hashed yet."""
         extra_columns = self.split("train").extra_columns
+        unpaired = {name: split.extra_rows for name, split in self._splits.items() if not split.paired}
         names = self.class_names
         labelled = {}
         if self.labels is not None:
@@ -304,6 +320,7 @@ class Data(LightningDataModule):
                 for name, split in self._splits.items()
             },
             **({"columns": {name: list(x.shape[1:]) for name, x in extra_columns.items()}} if extra_columns else {}),
+            **({"unpaired_rows": unpaired} if unpaired else {}),
             **({"class_names": names} if names != _default_class_names(self.classes) else {}),
             **labelled,
         }
@@ -349,27 +366,34 @@ class Data(LightningDataModule):
         train, per_rank = self.split("train"), self.batch // world_size
         order = ShuffledOrder(len(train), self.seed)
         firsts = count(start + rank * per_rank, self.batch)
-        indices, column_indices = tee(order.indices(first, first + per_rank) for first in firsts)
+        indices = (order.indices(first, first + per_rank) for first in firsts)
         augmentation = Augmentation(len(train), self.batch, self.batch, self.seed, self.flip, self.jitter)
-        draws, column_draws = tee(augmentation.draws(start, rank, world_size))
+        draws = augmentation.draws(start, rank, world_size)
         rows = self._augmented_batches(self._float_batches(train.batches_at(indices, self.device)), augmentation, draws)
         labelled = self._labelled_batches(start, rank, world_size)
-        columns = self._extra_column_batches(train, column_indices, augmentation, column_draws)
+        columns = self._extra_column_batches(train, start, rank, world_size)
         return (Batch(x, y, pair, extra) for (x, y), pair, extra in zip(rows, labelled, columns, strict=False))
 
     def _extra_column_batches(
-        self, split: Split, indices: Iterator[Tensor], augmentation: Augmentation, draws: Iterator[Tensor]
+        self, split: Split, start: int, rank: int, world_size: int
     ) -> Iterator[dict[str, Tensor]]:
-        """Yield the extra columns of each batch, images augmented like those of the batch; {} if there are none."""
+        """Yield the extra columns of each batch, images augmented like x; {} if there are none.
+
+        Columns that are not paired with x have an order and an augmentation of their own.
+        """
         if not split.extra_columns:
             return repeat({})
-        device = self.device
+        device, per_rank = self.device, self.batch // world_size
+        seed, names = (self.seed, ()) if split.paired else (derive_seed(self.seed, UNPAIRED), (UNPAIRED,))
+        order = ShuffledOrder(split.extra_rows, seed)
+        augmentation = Augmentation(split.extra_rows, self.batch, self.batch, self.seed, self.flip, self.jitter, names)
+        indices = (order.indices(first, first + per_rank) for first in count(start + rank * per_rank, self.batch))
         return (
             {
                 name: (augmentation.apply(column, draw) if is_image(column) else column).to(device)
                 for name, column in _columns_to_float(split.extra_columns_at(index)).items()
             }
-            for index, draw in zip(indices, draws, strict=False)
+            for index, draw in zip(indices, augmentation.draws(start, rank, world_size), strict=False)
         )
 
     def _float_batches(self, batches: Iterator[Rows]) -> Iterator[Rows]:

@@ -12,6 +12,7 @@ FACT_KEYS = {
     "paired_images": ("shape", "bits"),
     "audio_folder": ("shape", "rate", "bits", "standardisation"),
     "spoken_digits": ("shape",),
+    "unpaired_images": ("shape", "bits"),
     "text_lines": ("shape", "vocabulary"),
 }
 OTHER_HALF = {"left": "right", "right": "left"}  # of an image of two side by side
@@ -40,7 +41,7 @@ def read_facts(kind: str, data: Mapping[str, Any]) -> tuple[dict[str, Any], int 
 
         return {"shape": spoken_digits.sample_shape(data["length"], data["spectrogram"])}, None
     folder = data["folder"]
-    if kind in ("image_folder", "paired_images"):
+    if kind in ("image_folder", "paired_images", "unpaired_images"):
         if data["shape"] is not None and not listing.is_array_file(folder):
             return {"bits": IMAGE_BITS}, None  # an older run without `bits`, whose folder may be deleted
         half = OTHER_HALF.get(str(data.get("source_half")))

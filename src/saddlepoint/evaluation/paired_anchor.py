@@ -10,6 +10,8 @@ linear regression  by least squares: the hole from known pixels (if they are mor
 bicubic, Lanczos   interpolation of a smaller input, by Pillow
 Griffin-Lim        of vocoders: the waveform of a spectrogram (`Modality.paired_anchors`)
 truth              the truth itself: the scores of a perfect generator
+
+Without training pairs there is no nearest pair and no regression.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -37,6 +39,7 @@ class Pairs(Protocol):
 
     split: SplitLike
     region: str
+    has_training_pairs: bool  # False: only anchors that need no training pair
 
     def __call__(self, split: str, index: Tensor) -> Any: ...
 
@@ -68,8 +71,14 @@ def predictions(
     rows = list(rows)
     first = pairs(pairs.split.name, rows[0])
     mean = torch.zeros(first.target.shape[1:], dtype=torch.float64)
-    linear = _linear_model(pairs, first, [*rows[:1], torch.arange(min(64, n_train))], train)
-    contexts = None if first.source is None else [_context(pairs(pairs.split.name, index)) for index in rows]
+    linear = None
+    if pairs.has_training_pairs:
+        linear = _linear_model(pairs, first, [*rows[:1], torch.arange(min(64, n_train))], train)
+    contexts = (
+        None
+        if first.source is None or not pairs.has_training_pairs
+        else [_context(pairs(pairs.split.name, index)) for index in rows]
+    )
     nearest = None if contexts is None else _Nearest(contexts)
     for index in torch.arange(n_train).split(500):
         pair = pairs(train, index)

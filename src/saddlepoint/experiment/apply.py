@@ -1,13 +1,17 @@
-"""Applying a run's generator to a user's images: repair, translation, super-resolution, colourisation.
+"""Applying a run's networks to a user's images: repair, translation, super-resolution, colourisation, reconstruction.
 
 Samples are drawn as in the run's evaluation: averaged networks in evaluation mode, the same random stream, batches of
 `evaluation.batch`.  On the sources of the evaluation's split, in their order, they are therefore equal bit for bit.
+With `side`, another side of the game is computed: the other direction of a cycle, a reconstruction from the mean code,
+or an encoder's codes, which are written to an npz.
 """
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,13 +20,14 @@ from saddlepoint.callback.pair_grid import pair_tiles
 from saddlepoint.config.tree import CheckedConfig
 from saddlepoint.data import image_file, named_images
 from saddlepoint.data.named_images import NamedImages
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.experiment.build import build_game, modality_from_config
 from saddlepoint.experiment.devices import resolve_device
 from saddlepoint.experiment.restore import restore_checkpoint_or_snapshot
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import condition_columns, condition_draws, upstream_sides
+from saddlepoint.game.lineage import condition_columns, condition_draws, sampling_players, upstream_sides
+from saddlepoint.game.pairs import NOISE
 from saddlepoint.game.sampling import sampling_contract
 from saddlepoint.game.side import dependencies
 from saddlepoint.metric.paired import Paired
@@ -45,6 +50,7 @@ class ApplyRequest(NamedTuple):
     mask: str | None = None
     truth: str | None = None
     fit: str = "crop"  # of images of another aspect ratio: crop, pad
+    side: str | None = None  # to compute; None: game.samples
 
 
 class Applied(NamedTuple):
@@ -65,13 +71,14 @@ def apply(
     seed: int | None,
     average: bool,
     log: Log,
-) -> Applied:
+) -> Applied | None:
     """Write the samples of the generator for each source to the folder `to`, and a sheet of them to `to`.png.
 
+    The codes of a side that an encoder makes are written to the npz `to`, without a sheet; None is returned.
     seed  of noise (latents, dropout); None: that of the run's evaluation
     Raises Mistake if the game takes no image, or if the images do not fit; nothing is written then.
     """
-    folder, sheet = _check_destination(to)
+    folder, sheet = (Path(to), Path(to)) if to.endswith(".npz") else _check_destination(to)
     if request.fit not in image_file.FIT_MODES:
         raise Mistake(f"fit={request.fit}: choose one of {', '.join(image_file.FIT_MODES)}.")
     modality, shape = modality_from_config(config), tuple(config.data.shape)
@@ -79,6 +86,7 @@ def apply(
         raise Mistake(f"{run.folder} makes {modality.plural}; apply is for images.")
     modality.check_suffix("/", shape)
     game = build_game(config)
+    _select_side(game, request.side, at)
     columns = (load_json(run.folder / "provenance.json").get("data") or {}).get("columns") or {}
     entry, source_shape = _source_entry(game, request.source, {**columns, "x": shape})
     sources = named_images.load_images(request.source, source_shape, modality, request.fit, SOURCE)
@@ -87,6 +95,9 @@ def apply(
     condition = {entry: modality.to_float(sources.x)}
     if (mask := _load_mask(game, request, sources)) is not None:
         condition[MASK] = mask
+    if NOISE in (draws := condition_draws(game)):  # the mean of the posterior
+        draw, part = draws[NOISE]
+        condition[NOISE] = torch.zeros(len(sources.x), game.priors[draw][part].dim)  # pyright: ignore[reportArgumentType]
     truth = None
     if request.truth is not None:
         truth = named_images.load_truths(request.truth, sources, shape, modality, request.fit)
@@ -96,7 +107,12 @@ def apply(
     sampler = Sampler(game, average, batch_norm)
     if seed is not None:
         sampler.stream = Stream(seed, "apply", device=game.device)
-    made = modality.to_stored(torch.cat(list(_sample_batches(sampler, condition, batch))))
+    batches = list(_sample_batches(sampler, condition, batch))
+    if isinstance(batches[0], Mapping) or to.endswith(".npz"):
+        _write_codes(batches, sources.names, to)
+        log(f"codes of {len(sources.names):,} images by {run.folder} after {game.images:,} images: {to}")
+        return None
+    made = modality.to_stored(torch.cat(batches))
     scores = {} if truth is None else _paired_scores(made, truth, mask, modality)
     _write(made, sources.names, folder, modality)
     shown = {"input": _shown_input(game, entry, condition), "output": made, "truth": truth}
@@ -183,7 +199,35 @@ def _sample_batches(sampler: Sampler, condition: Mapping[str, Tensor], batch: in
     n = len(next(iter(condition.values())))
     for start in range(0, n, batch):
         rows = {name: entry[start : start + batch].to(sampler.game.device) for name, entry in condition.items()}
-        yield sampler(min(batch, n - start), rows)[0].cpu()
+        x: Any = sampler(min(batch, n - start), rows)[0]
+        yield {name: part.cpu() for name, part in x.items()} if isinstance(x, Mapping) else x.cpu()
+
+
+def _select_side(game: Game, side: str | None, at: str | int) -> None:
+    """Make `side` the one that samples are drawn from.  Raises Mistake if it, or a snapshot of it, does not exist."""
+    if side is None:
+        return
+    if side not in game.sides:
+        raise Mistake(
+            f"side={side}: this game has no such side.{did_you_mean(side, game.sides)} There are: "
+            f"{', '.join(game.sides)}"
+        )
+    saved = {*sampling_players(game)}
+    game.samples = side
+    if isinstance(at, int) and (missing := {*sampling_players(game)} - saved):
+        raise Mistake(f"at={at}: snapshots have no weights of {', '.join(sorted(missing))}; use at=last or best")
+
+
+def _write_codes(batches: Sequence[Any], names: Sequence[str], to: str) -> None:
+    """Write the parts of the codes, [n, dim] each, and the names of the images.  Raises Mistake for images."""
+    if not isinstance(batches[0], Mapping):
+        raise Mistake(f"to={to}: an npz is for codes (side=code), and these are images: name a new folder")
+    path = destination.check_output_file(to, (".npz",), "codes are written to an .npz", makes_folders=True)
+    content = io.BytesIO()
+    parts: dict[str, Any] = {name: torch.cat([codes[name] for codes in batches]).numpy() for name in batches[0]}
+    np.savez(content, name=np.array(names), **parts)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, content.getvalue())
 
 
 def _shown_input(game: Game, entry: str, condition: Mapping[str, Tensor]) -> Tensor:

@@ -34,15 +34,15 @@ from saddlepoint.experiment.evaluators import (
 from saddlepoint.game.dry_run import ROWS, dry_run
 from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import can_judge_samples, condition_entries, generator_player, judge_player
-from saddlepoint.game.pairs import PairSource, has_pairs
+from saddlepoint.game.pairs import PairSource, has_pairs, truth_column, turn_of_rows
 from saddlepoint.game.sampling import samples_for_judge
-from saddlepoint.game.side import check_entries
+from saddlepoint.game.side import LATENT, check_entries
 from saddlepoint.layer.weight_clip import WeightClip
 from saddlepoint.modality import Modality, modality_of
 from saddlepoint.mode import in_mode
 from saddlepoint.objective.logit_gradient import logit_gradient
 from saddlepoint.run.storage.cache import Log
-from saddlepoint.stream import Stream, derive_seed
+from saddlepoint.stream import Stream, derive_seed, preserve_random_state
 
 BOUNDED = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "softmax": (0.0, 1.0)}  # the ranges of functions of torch
 RESHAPES = ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Select", "Slice", "Alias", "ToCopy")
@@ -79,6 +79,7 @@ def build(
     game = build_game(config, data)
     check_labels_exist(game, data)
     check_modality(game, data)
+    check_codes(game, data)
     set_threads(config, game)
     for line in (*check_terms_and_makers(game), *dry_run(game, data.first_batch(ROWS)), *objective_warnings(game)):
         log(line)
@@ -96,8 +97,20 @@ def build(
 
 
 def set_pairs(game: Game, data: Any, evaluators: Iterable[Evaluator | None]) -> None:
-    """Give the evaluators the pairs of a game from image to image, for metrics and anchors that need the truth."""
-    for evaluator in evaluators if has_pairs(game) else ():
+    """Give the evaluators the pairs of a game from image to image, for metrics and anchors that need the truth.
+
+    Raises Mistake if samples should look like another column than x, the reals of all scores.
+    """
+    if not any(evaluators):
+        return
+    if (column := truth_column(game)) != "x":
+        raise Mistake(
+            f"game.samples={game.samples}: scores compare samples with x, and these should look like {column}. Set "
+            "metric=[], or train with data.folder and data.source exchanged"
+        )
+    if not has_pairs(game) or not data.split(game.conditions.split_name).paired:
+        return
+    for evaluator in evaluators:
         if evaluator is not None:
             evaluator.set_pairs(PairSource(game, data))
 
@@ -150,7 +163,11 @@ def build_game(config: CheckedConfig, data: Any = None) -> Game:
     game.conditions.data = partial(load_data, config) if data is None else data
     attach_extractors(game, config, game.conditions.data)
     if data is not None:
-        check_entries(game.sides, list(data.first_batch(1).columns()), list(game.priors))
+        columns = data.first_batch(1).columns()
+        check_entries(game.sides, list(columns), list(game.priors))
+        for player in cast(Any, game.players.values()):
+            for term in player.regularizers.values():
+                term.check_columns(columns)
         check_classes(game, data)
     columns = any("." not in entry for entry in condition_entries(game).values())
     if data is not None or not columns or game.conditions.source == "labels":
@@ -219,6 +236,36 @@ def check_modality(game: Game, data: Any) -> None:
             raise Mistake(f"architecture.{name} is for {expected}, but the data are {actual}: choose architecture=mlp")
 
 
+@torch.no_grad()
+def check_codes(game: Game, data: Any) -> None:
+    """Raise Mistake if a network that makes samples from latents also gets a code with other parts or sizes."""
+    decoders = set()
+    for side in game.sides.values():
+        if side.of == LATENT:
+            decoders.update(side.by[:1])
+    for name, side in game.sides.items():
+        if side.of not in game.sides or not decoders.intersection(side.by[:1]):
+            continue
+        expected: dict[str, int] = {part: cast(Any, prior).dim for part, prior in game.prior.items()}
+        stream = Stream(game.seed, "codes", device=game.device)
+        with in_mode(game), preserve_random_state(game.device):
+            code = (
+                turn_of_rows(game, data.first_batch(2), stream, {**game.networks(), **game.makers})
+                .side_sample(side.of)
+                .x
+            )
+        sizes = {part: z[0].numel() for part, z in code.items()} if isinstance(code, Mapping) else None
+        if sizes is not None and sizes != expected:
+            raise Mistake(
+                f"game.sides.{name}: the code of {side.of} has the parts {_format_sizes(sizes)}, and the prior has "
+                f"{_format_sizes(expected)}: set {'+'.join(game.sides[side.of].by)}'s dim to that of the prior"
+            )
+
+
+def _format_sizes(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} of {size} numbers" for name, size in sizes.items())
+
+
 def check_classes(game: Game, data: Any) -> None:
     """Raise Mistake if a label column of the data has other classes than `game.classes`."""
     for column, size in game.conditions.classes.items():
@@ -252,14 +299,15 @@ def check_terms_and_makers(game: Game) -> list[str]:
     """Call `check_game` of every term that counts, and of makers that define it; return the warnings."""
     terms = {f"regularizer.{p}.{key}": term for p in game.players for key, term in game.player(p).terms.items()}
     makers = {f"game.makers.{key}": maker for key, maker in game.makers.items() if hasattr(maker, "check_game")}
-    lines = []
+    lines: dict[str, str] = {}  # each once, although both generators of a cycle may have the term
     for path, component in {**terms, **makers}.items():
         try:
             line = cast(Any, component).check_game(game) if getattr(component, "weight", None) != 0 else None
         except Mistake as mistake:
             raise Mistake(f"{path}: {mistake}") from None
-        lines += [f"{path}: {line}"] if line else []
-    return lines
+        if line:
+            lines.setdefault(line, path)
+    return [f"{path}: {line}" for line, path in lines.items()]
 
 
 def objective_warnings(game: Game) -> list[str]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.config.tree import CheckedConfig
+from saddlepoint.data import named_images
 from saddlepoint.data.array_file import CONTRACT
 from saddlepoint.data.samples import load_samples
 from saddlepoint.error import Mistake, did_you_mean
@@ -23,6 +24,7 @@ from saddlepoint.experiment.devices import resolve_device
 from saddlepoint.experiment.restore import restore_checkpoint_or_snapshot
 from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import class_condition_name, condition_columns, condition_entries, latent_part_names
+from saddlepoint.game.pairs import evaluated_networks, turn_of_rows
 from saddlepoint.game.sampling import (
     build_sampling_turn,
     draw_condition,
@@ -33,10 +35,12 @@ from saddlepoint.game.sampling import (
     sampling_contract,
     sampling_modules,
 )
+from saddlepoint.game.side import LATENT
 from saddlepoint.layer.mapping_network import MappingNetwork
 from saddlepoint.layer.standing_statistics import standing_statistics
-from saddlepoint.modality import Modality, default_modality
+from saddlepoint.modality import Image, Modality, default_modality
 from saddlepoint.modality.modality import FOLDER
+from saddlepoint.mode import in_mode
 from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.traversal import interpolate_by_prior, traversal_of
 from saddlepoint.prior.truncated_normal import TruncatedNormal
@@ -44,7 +48,7 @@ from saddlepoint.run import destination
 from saddlepoint.run.folder import Run, load_json, unwritable_error, write_file
 from saddlepoint.run.storage.cache import Log
 from saddlepoint.stream import Stream
-from saddlepoint.turn import UNCONDITIONAL, Condition
+from saddlepoint.turn import UNCONDITIONAL, Batch, Condition
 
 
 class Request(NamedTuple):
@@ -57,6 +61,7 @@ class Request(NamedTuple):
     truncation: float | None = None  # psi of mapping networks, otherwise the threshold of normal latents
     standing_statistics: int | None = None  # the number of forward passes
     interpolate: int | None = None  # steps from one latent to another
+    between: Sequence[str] | str | None = None  # two images, the ends of the path
     kind: str | None = None  # of the interpolation: spherical, linear; None: by the prior
     traverse: str | None = None  # a part of the latent, or <part>.<entry>
     steps: int | None = None  # values of a continuous part
@@ -64,7 +69,8 @@ class Request(NamedTuple):
 
 
 BATCH = 500  # samples that are computed at once
-LATENT_KEYS = ("truncation", "interpolate", "kind", "traverse", "steps", "span")
+STEPS = 8  # of an interpolation between two images
+LATENT_KEYS = ("truncation", "interpolate", "between", "kind", "traverse", "steps", "span")
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,13 @@ def check_latent_request(game: Game, request: Request) -> int:
     Raises Mistake if a request of latents contradicts another, or if samples of the game are not made from them.
     """
     requested = [name for name in ("interpolate", "traverse", "truncation") if getattr(request, name) is not None]
+    if request.between is not None:
+        requested = [*requested, "interpolate"] if "interpolate" not in requested else requested
+        used = [
+            name for name in ("by", "label", "source", "truncation", "traverse") if getattr(request, name) is not None
+        ]
+        if used:
+            raise Mistake(f"between= has the two images as ends, so {used[0]}= has no meaning: leave it out")
     for name, of in (("kind", "interpolate"), ("steps", "traverse"), ("span", "traverse")):
         if getattr(request, name) is not None and of not in requested:
             raise Mistake(f"{name}={getattr(request, name)}: it belongs to {of}=, which is not given")
@@ -127,12 +140,12 @@ def check_latent_request(game: Game, request: Request) -> int:
     parts = latent_part_names(game)
     for name in requested:
         if not parts:
-            raise Mistake(f"{name}={getattr(request, name)}: samples of this run are not made from latents")
+            raise Mistake(f"{name}={getattr(request, name) or 8}: samples of this run are not made from latents")
     used = str(request.traverse).partition(".")[0]
     if request.traverse is not None and used in game.prior and used not in parts:
         raise Mistake(f"traverse={request.traverse}: samples of this run are made from {', '.join(parts)} only")
     if request.traverse is None:
-        return request.interpolate or 1
+        return request.interpolate or (STEPS if request.between is not None else 1)
     steps = len(traversal_of(game.prior, request.traverse, request.steps, request.span).rows)
     if request.steps not in (None, steps):
         raise Mistake(f"steps={request.steps}: {request.traverse} is categorical and takes each of its {steps} values")
@@ -181,6 +194,33 @@ def resolve_latents(game: Game, request: Request, resolved: ResolvedRequest, see
     condition = {name: entry.repeat_interleave(steps, 0) for name, entry in condition.items()}
     labels = None if resolved.labels is None else resolved.labels.repeat_interleave(steps)
     return ResolvedRequest(n, condition, steps, labels, latent)
+
+
+def resolve_between(
+    game: Game, request: Request, steps: int, shape: Sequence[int], modality: Modality, average: bool, at: str | int
+) -> ResolvedRequest:
+    """Return a request with the latents between the codes of two images, both ends included.
+
+    Raises Mistake unless the game has an encoder of the generator's latents, and the request two images.
+    """
+    paths = request.between.split(",") if isinstance(request.between, str) else list(request.between or ())
+    maker = game.sides[game.samples].by
+    codes = [side.of for side in game.sides.values() if side.by == maker and side.of in game.sides]
+    if isinstance(at, int):
+        raise Mistake(f"at={at}: snapshots have no weights of the encoder that between= needs; use at=last or best")
+    if not codes or game.sides[game.samples].of != LATENT:
+        raise Mistake(f"between={','.join(paths)}: this game has no encoder (game=vae, vae_gan and bigan have)")
+    if len(paths) != 2 or not isinstance(modality, Image):
+        raise Mistake(f"between={','.join(paths)}: give two images, between=a.png,b.png")
+    images = [named_images.load_images(path.strip(), shape, modality, "crop", "between").x[:1] for path in paths]
+    networks, _ = evaluated_networks(game, average)
+    rows = Batch(modality.to_float(torch.cat(images)))
+    with in_mode(*networks.values()), torch.no_grad():
+        stream = Stream(game.seed, "between", device=game.device)
+        code = turn_of_rows(game, rows, stream, networks).side_sample(codes[0]).x
+    one, other = ({name: z[i : i + 1] for name, z in code.items()} for i in (0, 1))
+    latent = interpolate_by_prior(game.prior, one, other, steps, request.kind)
+    return ResolvedRequest(steps, draw_condition(game, steps, stream), steps, None, latent)
 
 
 def _class_number(game: Game, name: str, value: Any) -> int:
@@ -254,7 +294,9 @@ def write_samples(
     rows = request._replace(n=max(1, request.n // steps))
     resolved = resolve_request(game, rows, modality, {**columns, "x": list(shape)}, log)
     game.to(resolve_device(config))
-    if steps > 1:
+    if request.between is not None:
+        resolved = resolve_between(game, request, steps, shape, modality, average, at)
+    elif steps > 1:
         resolved = resolve_latents(game, request, resolved, seed)
     contract = {"images": game.images, "sample_seed": seed, **sampling_contract(game, average, "running", BATCH)}
     settings = {key: getattr(request, key) for key in LATENT_KEYS if getattr(request, key) is not None}

@@ -6,7 +6,8 @@ from typing import Any, Protocol
 from torch import Tensor
 
 Rows = tuple[Tensor, Tensor | None]  # x [n, ...] as stored (see `saddlepoint.modality`), and y, int64 [n] or None
-PairedRows = tuple[Tensor, Tensor | None, Tensor, Tensor | None]  # also the target of each x, and the mask or None
+# also the target of each x, or None without pairs, and the mask or None
+PairedRows = tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]
 
 
 class SplitLike(Protocol):

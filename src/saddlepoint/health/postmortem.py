@@ -40,6 +40,7 @@ PANELS = {
     "diversity": Panel("diversity of samples", "diversity"),
     "generator_signal": Panel("fraction of G's loss gradient", "G's signal"),
     "pixel_freedom": Panel("freedom of G's pixels", "pixels' freedom"),
+    "input_correlation": Panel("correlation of input and output", "input corr.", False),
     "logit_spread": Panel("spread of D's logits", "logits' spread"),
     "magnitude": Panel("log10 of the largest value", "log10 largest", False),
     "gradient_ratio": Panel("gradient of G over D", "G/D gradient"),

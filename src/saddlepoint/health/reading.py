@@ -13,6 +13,7 @@ Logits of a critic have no scale and those of a relativistic D no zero, so they 
                                 score of order 2: Friedman & Dieng 2022, arXiv:2210.02410; Pasarkar & Dieng 2023,
                                 arXiv:2310.12952).  It is 1 for equal samples and k for k distant points, so it falls if
                                 modes are lost; a mean distance does not, if two distant modes remain
+    input_correlation(x, y)     mean over images of the correlation of x and its input y over pixels; -1: a negative
     pixel_freedom(x, y)         mean(1 - x^2) / mean(1 - y^2): how far from the ends of tanh, where the gradient is 0
 """
 
@@ -72,6 +73,18 @@ def pixel_freedom(x: Tensor, reference: Tensor) -> float | None:
     """mean(1 - x^2) divided by that of the reference, for samples in [-1, 1]; None if all reals are at -1 or 1."""
     of_x, of_reference = ((1 - one.double().square()).clamp_min(0).mean().item() for one in (x, reference))
     return of_x / of_reference if of_reference > 1e-3 else None
+
+
+def input_correlation(x: Tensor, source: Tensor) -> float | None:
+    """Mean correlation of images [N, C, H, W] with their inputs [N, c, H, W], of channel means; in [-1, 1].
+
+    Images of one grey level have none; None if there are no others.
+    """
+    one, other = (images.double().mean(1).flatten(1) for images in (x, source))
+    one, other = one - one.mean(1, keepdim=True), other - other.mean(1, keepdim=True)
+    norms = one.norm(dim=1) * other.norm(dim=1)
+    varied = norms > 1e-6
+    return ((one * other).sum(1)[varied] / norms[varied]).mean().item() if varied.any() else None
 
 
 def magnitude(values: list[float]) -> float:

@@ -1,6 +1,6 @@
 """The base class of terms that are added to a player's loss."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -41,6 +41,9 @@ class Regularizer(nn.Module):
 
     def check_output(self, output: DiscriminatorOutput) -> None:
         """Check an output of D before training.  Raises Mistake if this term cannot use it."""
+
+    def check_columns(self, columns: Mapping[str, Tensor | None]) -> None:
+        """Check the columns of a batch before networks are called.  Raises Mistake if this term cannot use them."""
 
     def check_game(self, game: Any) -> str | None:
         """Check the game (`game.game.Game`) before training; return a warning in one line, or None.
