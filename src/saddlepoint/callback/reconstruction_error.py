@@ -27,7 +27,7 @@ BATCH = 250
 class ReconstructionError(Periodic):
     """Logs the scores at 0 images, every `images_between` and at the end.
 
-    sides  side -> the side or column that it should be equal to: {reconstruction: x}, {cycle: source, reverse_cycle: x}
+    sides  side -> the side or column that it should be equal to; None: {reconstruction: x}
     split  held-out data
     n      number of rows, the first ones; None: all
     Raises Mistake if the game has no such side.

@@ -40,7 +40,7 @@ from saddlepoint.run import destination
 from saddlepoint.run.folder import Run
 from saddlepoint.stream import Stream
 
-ALLOWED_CHANGES = ("game.conditions", "game.classes", "game.dropout")  # of a game: how samples are made
+ALLOWED_CHANGES = ("game.conditions", "game.classes", "game.dropout", "game.samples")  # of a game: how samples are made
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _check_same_training(run_config: DictConfig, config: DictConfig) -> None:
     if changes := changes + describe_identity_differences(run_config, config, ALLOWED_CHANGES):
         raise Mistake(
             f"{changes[0]}: an export cannot change how the run was trained. Leave it out; an export takes keys for "
-            "where and how to measure: data.root, cache, device, evaluation.*, game.conditions"
+            "where and how to measure: data.root, cache, device, evaluation.*, game.conditions, game.samples"
         )
 
 
