@@ -257,6 +257,8 @@ def build_trainer(config: CheckedConfig, callbacks: list[pl.Callback]) -> pl.Tra
     settings: Any = OmegaConf.to_container(config.trainer, resolve=True)
     device_type, info = resolve_device(config).type, rank_info()
     check_precision(config)
+    if device_type == "cpu":  # Lightning sets it to 1: Adam then opens the GPU's driver library at every step
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
     if settings.get("sync_batchnorm") is None:
         settings["sync_batchnorm"] = device_type == "cuda" and info.world_size > 1
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
