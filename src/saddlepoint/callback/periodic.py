@@ -1,6 +1,6 @@
 """Callbacks that act every so many images, the end of a run, and the state that callbacks share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +8,6 @@ import pytorch_lightning as pl
 
 from saddlepoint.evaluation.contract import Score
 from saddlepoint.game.game import Game
-from saddlepoint.turn import Batch
 
 
 @dataclass
@@ -36,10 +35,12 @@ def check_images_between(images_between: int) -> int:
     return images_between
 
 
-def is_due(game: Game, batch: Batch, images_between: int) -> bool:
-    """Whether the last round reached or passed a multiple of `images_between`."""
-    before = game.images - len(batch) * game.trainer.world_size
-    return game.images // images_between > before // images_between
+def is_due(game: Game, images_between: int) -> bool:
+    """Whether the last round reached or passed a multiple of `images_between`.
+
+    A block of rounds ends where a callback is due, so the rounds before the last of a block reached none.
+    """
+    return game.images // images_between > game.images_before_step // images_between
 
 
 def is_final_round(trainer: pl.Trainer, state: RunState) -> bool:
@@ -73,8 +74,35 @@ class Periodic(pl.Callback):
             self.on_due(trainer, game)
 
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if is_due(game, batch, self.images_between) or (self.at_end and is_final_round(trainer, self.state)):
+        if is_due(game, self.images_between) or (self.at_end and is_final_round(trainer, self.state)):
             self.on_due(trainer, game)
+
+
+class Blocks(pl.Callback):
+    """Sets the number of rounds per Lightning step, and the images at which a block of rounds ends.
+
+    A callback that acts after batches declares `images_between`, a number of images, or None if it may act at any time.
+    One that does not may act in every round, so that blocks have one round; `log` then receives a line.
+    """
+
+    def __init__(self, size: int = 1, log: Callable[[str], None] | None = None) -> None:
+        self.size, self.log_line = size, log
+
+    def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
+        callbacks = [callback for callback in getattr(trainer, "callbacks", ()) if _acts_after_batches(callback)]
+        unknown = [type(callback).__name__ for callback in callbacks if not hasattr(callback, "images_between")]
+        game.block = 1 if unknown else self.size
+        game.block_periods = tuple({c.images_between for c in callbacks if getattr(c, "images_between", None)})
+        if unknown and self.size > 1 and self.log_line is not None:
+            self.log_line(
+                f"block=1: the callback {unknown[0]} may act in every round. To play {self.size} rounds per step of "
+                "Lightning, give it images_between (None: it may act at any time)"
+            )
+
+
+def _acts_after_batches(callback: pl.Callback) -> bool:
+    hooks = ("on_train_batch_start", "on_train_batch_end")
+    return any(getattr(type(callback), hook) is not getattr(pl.Callback, hook) for hook in hooks)
 
 
 class StopAtImages(pl.Callback):
@@ -83,6 +111,6 @@ class StopAtImages(pl.Callback):
     def __init__(self, state: RunState) -> None:
         self.state = state
 
-    def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def after_round(self, trainer: pl.Trainer, game: Game) -> None:
         if self.state.target is not None and game.images >= self.state.target:
             trainer.should_stop = True

@@ -29,6 +29,8 @@ class Progress(pl.Callback):
     few rounds, one line gives rounds/s and the time left, with advice if a run on a CPU takes hours.
     """
 
+    images_between = None  # by time: no block of rounds ends for it
+
     def __init__(
         self, seconds_between: float = 0.5, console: Console | None = None, state: RunState | None = None
     ) -> None:

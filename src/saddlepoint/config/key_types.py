@@ -93,6 +93,7 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
         "device": Literal["auto", "cpu", "cuda", "mps"],
         "devices": Count,
         "nodes": Count,
+        "block": Count,
         "compile": Backend,
         "threads": nullable(Annotated[Count, Field(le=MAX_THREADS)]),
         "outputs": Folder,

@@ -12,7 +12,20 @@ from saddlepoint.redaction import shorten_home
 
 # keys that do not change the game: name, length, devices, observers
 NON_TRAINING_KEYS = frozenset(
-    ("name", "seed", "images", "outputs", "cache", "device", "devices", "nodes", "compile", "threads", "trainer")
+    (
+        "name",
+        "seed",
+        "images",
+        "outputs",
+        "cache",
+        "device",
+        "devices",
+        "nodes",
+        "block",
+        "compile",
+        "threads",
+        "trainer",
+    )
 ) | {"logger", "callback", "metric", "evaluation", "protocol", "launcher", "many", "shared", "overwrite", "resume"}
 NON_TRAINING_KEYS |= {"choice", "experiment", "allow_target"}
 # keys of data that were added after the first runs, with the value that keeps the behaviour before them

@@ -396,8 +396,11 @@ class Data(LightningDataModule):
         draws = index_stream(2 * len(x), *sizes, derive_seed(self.seed, "augment", "labelled"), start, rank, world_size)
         return ((x, y) for x, y in self._mirrored_batches(self._float_batches(batches), draws) if y is not None)
 
-    def train_dataloader(self) -> Iterable[Batch]:
-        """Return an iterable of training batches that starts, each time, at the image count of the game."""
+    def train_dataloader(self) -> Iterable[Iterator[Batch]]:
+        """Return a loader whose every item is the one endless iterator of batches, from which a step takes its block.
+
+        The batches start, each time the loader is iterated, at the image count of the game.
+        """
         return _Loader(self)
 
 
@@ -405,9 +408,10 @@ class _Loader:
     def __init__(self, data: Data) -> None:
         self.data = data
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Iterator[Batch]]:
         trainer: Any = self.data.trainer
-        return self.data.training_batches(trainer.lightning_module.images, trainer.global_rank, trainer.world_size)
+        images = trainer.lightning_module.images
+        return repeat(self.data.training_batches(images, trainer.global_rank, trainer.world_size))
 
 
 def _columns_to_float(columns: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from rich.console import Console
 from saddlepoint import ranks
 from saddlepoint.callback.evaluation import Evaluation, Sampler, scores_to_metrics
 from saddlepoint.callback.graceful_stop import GracefulStop
-from saddlepoint.callback.periodic import RunState, StopAtImages
+from saddlepoint.callback.periodic import Blocks, RunState, StopAtImages
 from saddlepoint.config import allow_list
 from saddlepoint.config.check import CheckedConfig, config_warnings, describe_terms
 from saddlepoint.config.config_file import training_command, write_config
@@ -181,7 +181,7 @@ def _train_and_record(
     state = RunState(target=config.images)
     stop.state = state
     callbacks = [StopAtImages(state), stop, *_callbacks_of_config(run, experiment, console, state)]
-    trainer = build_trainer(config, callbacks)
+    trainer = build_trainer(config, callbacks, log)
     anchors = evaluator.measure_anchors(data) if evaluator else {}
     _call_each("before_run", callbacks, game, data)  # raises before the folder exists
     if newest:
@@ -252,7 +252,9 @@ def _train_to_target(
         raise Stopped(signal_number)
 
 
-def build_trainer(config: CheckedConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
+def build_trainer(
+    config: CheckedConfig, callbacks: list[pl.Callback], log: Callable[[str], None] | None = None
+) -> pl.Trainer:
     """Build Lightning's Trainer without the features that count optimizer steps, write files or print."""
     settings: Any = OmegaConf.to_container(config.trainer, resolve=True)
     device_type, info = resolve_device(config).type, rank_info()
@@ -270,7 +272,7 @@ def build_trainer(config: CheckedConfig, callbacks: list[pl.Callback]) -> pl.Tra
         num_nodes=config.nodes,
         strategy=UnwrappedDDPStrategy() if info.world_size > 1 else "auto",
         logger=False,  # the loggers are set later, once the run folder exists
-        callbacks=callbacks,
+        callbacks=[Blocks(config.get("block", 1), log), *callbacks],
         plugins=[AtomicCheckpointIO(), info.environment],
         max_epochs=-1,
         enable_checkpointing=False,

@@ -4,8 +4,10 @@ The torch optimizers are stepped directly. Lightning's wrappers count steps, whi
 turns, and take a third of the time of a small round. Gradients are unscaled before any code uses them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any, Protocol, cast
 
 import torch
@@ -51,6 +53,8 @@ class GameModule(LightningModule):
         self.automatic_optimization = False
         self.images = self.rounds = 0
         self.observers: list[TurnObserver] = []
+        self.block, self.block_periods = 1, ()  # rounds per Lightning step, at most; images at whose multiples one ends
+        self.images_before_step = 0  # Lightning's step, a block of rounds
         self.last_losses: dict[str, tuple[Named, Named]] = {}  # by player: last value of each term; last logits by side
         self.last_report: dict[str, float] = {}
         self.has_only_average = False  # whether only the averaged weights are known, as in a snapshot
@@ -59,6 +63,7 @@ class GameModule(LightningModule):
         self.compiled_networks: dict[str, Callable[..., Any]] = {}
         self.resumed_state: dict[str, Any] | None = None  # the game's state in a checkpoint, until the first round
         self._optimizers: dict[str, Optimizer] = {}
+        self._round_callbacks: list[Any] = []
         self._trainable_parameters: dict[str, list[Tensor]] = {}
 
     def round(self, batch: Batch) -> None:
@@ -150,8 +155,20 @@ class GameModule(LightningModule):
         self.scaler.step(self._optimizers[name])
         self.scaler.update()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:
-        self.round(batch)
+    def training_step(self, batch: Batch | Iterator[Batch], batch_idx: int) -> None:
+        """Play a round on a batch, or a block of rounds on batches: `block` rounds, fewer where a callback is due.
+
+        Lightning's own work takes longer than a round of a small game, so it is done once per block. Results do not
+        depend on the block: `after_round` of each callback is called in every round, and may set trainer.should_stop.
+        """
+        self.images_before_step = self.images
+        end = min(((self.images // period + 1) * period for period in self.block_periods), default=math.inf)
+        for round_batch in [batch] if isinstance(batch, Batch) else islice(batch, self.block):
+            self.round(round_batch.to(self.device))
+            for callback in self._round_callbacks:
+                callback.after_round(self.trainer, self)
+            if self.images >= end or self.trainer.should_stop:
+                break
 
     def configure_optimizers(self) -> list[Optimizer]:
         return [self.player(name).build_optimizer() for name in self.players]
@@ -171,6 +188,8 @@ class GameModule(LightningModule):
             stream.rank, stream.world_size, stream.device = self.global_rank, self.trainer.world_size, self.device
 
     def on_train_start(self) -> None:
+        callbacks: list[Any] = self.trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+        self._round_callbacks = [callback for callback in callbacks if hasattr(callback, "after_round")]
         self._optimizers = dict(zip(self.players, self.optimizers(use_pl_optimizer=False), strict=True))  # pyright: ignore[reportArgumentType]
         self._trainable_parameters = {
             name: [p for group in optimizer.param_groups for p in group["params"]]
@@ -182,10 +201,10 @@ class GameModule(LightningModule):
             for group in optimizer.param_groups:
                 group |= {key: value for key, value in settings.items() if key != "params"}
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        return batch.to(device)
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return batch.to(device) if isinstance(batch, Batch) else batch
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Restore torch's global generators from a checkpoint; not earlier, because code before the round may draw."""
         rank = ranks.rank()
         if self.resumed_state is not None:
