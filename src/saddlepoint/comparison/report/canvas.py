@@ -112,7 +112,8 @@ def place_panels(figure: Figure, panels: Sequence[Axes], columns: int = 4) -> No
     width, height = figure.get_size_inches()
     n_rows = math.ceil(len(panels) / columns)
     corner = panels[(n_rows - 1) * columns]
-    box, inner = corner.get_tightbbox(FigureCanvasAgg(figure).get_renderer()), corner.get_window_extent()
+    inner = corner.get_window_extent()
+    box = corner.get_tightbbox(FigureCanvasAgg(figure).get_renderer()) or inner
     left, bottom = ((b - a) / DPI for a, b in ((box.x0, inner.x0), (box.y0, inner.y0)))
     lines = max(axes.get_title(loc="left").count("\n") + 1 for axes in panels)
     title = TITLE_HEIGHT * lines + 0.12
