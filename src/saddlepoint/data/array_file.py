@@ -51,19 +51,24 @@ class Header:
     name: str  # of the array of samples
     shape: tuple[int, ...]
     dtype: np.dtype
-    classes: int | None
+    y: np.ndarray | None  # the labels, int64 [N]
     array_names: tuple[str, ...]  # of all arrays in the file
+
+    @property
+    def classes(self) -> int | None:
+        """One more than the largest label; None without labels."""
+        return None if self.y is None else int(self.y.max()) + 1
 
 
 def read_header(path: Path, modality: type[Modality] = Image) -> Header:
-    """Read the header of the samples, and the number of classes.  Raises Mistake if they cannot be read."""
+    """Read the header of the samples, and the labels.  Raises Mistake if they cannot be read."""
     with unreadable_as_mistake(path):
         headers = archive.load_array_headers(path)
         labels = archive.load_arrays(path, LABELS) if path.suffix.lower() == ".npz" else {}
     label_name, name, _ = _assign_roles({key: len(shape) for key, (shape, _) in headers.items()}, path, modality)
     shape, dtype = headers[name]
     y = None if label_name is None else _convert_labels(labels[label_name], shape[0] if shape else 0, path, [])
-    return Header(name, shape, dtype, None if y is None else int(y.max()) + 1, tuple(headers))
+    return Header(name, shape, dtype, y, tuple(headers))
 
 
 def read_image_array_facts(path: Path, channels: int) -> tuple[dict[str, Any], int]:
@@ -72,11 +77,12 @@ def read_image_array_facts(path: Path, channels: int) -> tuple[dict[str, Any], i
     The images themselves are read only if they are uint16, since their values decide the bits.
     """
     header = read_header(path)
-    shape, _ = _find_layout(header.shape, channels, f"{path}: {header.name}")
+    shape, _ = find_layout(header.shape, channels, f"{path}: {header.name}")
     bits = {}
     if header.dtype == np.uint16:
         with unreadable_as_mistake(path):
-            values = archive.load_arrays(path, {header.name})[header.name]
+            values = archive.map_array(path, header.name)
+            values = archive.load_arrays(path, {header.name})[header.name] if values is None else values
         bits = {"bits": 16} if values.max(initial=0) > MAX_UINT8 else {}
     return {"shape": shape, "classes": header.classes, **bits}, header.shape[0]
 
@@ -143,8 +149,8 @@ def _convert_samples(
         if shape:
             sample_shape, layout = _match_layout(array.shape, shape, location)
         else:
-            sample_shape, layout = _find_layout(array.shape, channels, location)
-        return torch.from_numpy(np.ascontiguousarray(_channels_first(levels, layout))).view(-1, *sample_shape), layout
+            sample_shape, layout = find_layout(array.shape, channels, location)
+        return torch.from_numpy(np.ascontiguousarray(channels_first(levels, layout))).view(-1, *sample_shape), layout
     if isinstance(modality, Points):
         return _convert_points(array, shape, location, notes), "N, coordinates"
     if isinstance(modality, Audio):
@@ -172,7 +178,7 @@ def _convert_column(array: np.ndarray, x_shape: tuple[int, ...], layout: str, lo
     if array.dtype.kind not in "biuf":
         raise Mistake(f"{location} is {array.dtype}, but a column must hold numbers.")
     if array.dtype in (np.uint8, np.uint16) and array.ndim in (3, 4):
-        images = array[:, None] if array.ndim == 3 else _channels_first(array, layout)
+        images = array[:, None] if array.ndim == 3 else channels_first(array, layout)
         return torch.from_numpy(np.ascontiguousarray(images))
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise Mistake(f"{location} holds values that are not finite.")
@@ -219,7 +225,7 @@ def _match_layout(array_shape: tuple[int, ...], shape: tuple[int, ...], location
     raise Mistake(f"{location} is {list(array_shape)}, and the data are {list(shape)} (channels, height, width).")
 
 
-def _find_layout(array_shape: tuple[int, ...], channels: int, location: str) -> tuple[list[int], str]:
+def find_layout(array_shape: tuple[int, ...], channels: int, location: str) -> tuple[list[int], str]:
     """Return [C, H, W] and the layout that give images with `channels` channels."""
     layouts = possible_layouts(array_shape)
     for layout, sample_shape in layouts:
@@ -243,7 +249,8 @@ def possible_layouts(array_shape: tuple[int, ...]) -> list[tuple[str, list[int]]
     return [(LAST, [array_shape[3], array_shape[1], array_shape[2]]), (FIRST, list(array_shape[1:]))]
 
 
-def _channels_first(array: np.ndarray, layout: str) -> np.ndarray:
+def channels_first(array: np.ndarray, layout: str) -> np.ndarray:
+    """Return a view of images as [N, C, H, W], or [N, H, W] if they are grey."""
     return array.transpose(0, 3, 1, 2) if layout == LAST else array
 
 

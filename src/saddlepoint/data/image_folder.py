@@ -3,31 +3,30 @@ Or an .npz or .npy of images (see `array_file`), which may have 16 bits per valu
 
 The settings: docs/data.md.  The splits depend on the names only (see `folder`).  A set of at most `memory` bytes of
 pixels is decoded once and kept in memory.  A larger set is read from disk, batch by batch, by `workers` processes, in
-the same order.  `notes` counts what is skipped and changed.
+the same order (an array: `mapped_array`).  `notes` counts what is skipped and changed.
 """
 
-import signal
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from os import cpu_count
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from saddlepoint.data import image_file
 from saddlepoint.data.array_file import load_array
-from saddlepoint.data.data import Rows, Split
+from saddlepoint.data.data import Split
+from saddlepoint.data.disk_split import DiskSplit, ReadRows
 from saddlepoint.data.facts import read_image_facts
 from saddlepoint.data.folder import Folder
 from saddlepoint.data.listing import format_changes, has_array_suffix, resolve_folder
-from saddlepoint.error import Mistake, ending_signals
+from saddlepoint.data.mapped_array import MappedImages, MappedSplit, map_images
+from saddlepoint.error import Mistake
 from saddlepoint.modality import Image
 
 IMAGES_PER_WORKER = 2_048  # when decoding into memory: starting a process costs as much as decoding some hundreds
-Decoded = tuple[Tensor, Tensor | None, list[str]]  # x, y, and the changes that decoding made
 MAX_PREVIEWED = 2_000  # images whose headers are read to preview the changes to a resized set on disk
 
 
@@ -39,6 +38,7 @@ class ImageFolder(Folder):
 
     name = "image_folder"
     half: str | None = None  # left or right: the half of each image that is read; None: all of it
+    mapped: MappedImages | None = None  # the array file that is read from disk batch by batch, if there is one
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class ImageFolder(Folder):
 
     def splits(self) -> dict[str, Split]:
         if self.is_array_file:
-            return self.array_splits(load_array(resolve_folder(self.folder), self.modality, channels=self.channels))
+            return self._load_array_splits(resolve_folder(self.folder))
         files = self.listing
         indices = self.split_indices(files.names)
         splits = {name: FileSplit(name, self, rows) for name, rows in indices.items()}
@@ -96,6 +96,20 @@ class ImageFolder(Folder):
         self.notes = [*files.notes, *format_changes(files, changes, len(names))]
         return dict(splits)
 
+    def _load_array_splits(self, path: Path) -> dict[str, Split]:
+        if mapped := map_images(path, self.modality, self.channels, self.memory):
+            self.notes, self.mapped = mapped.notes, mapped
+            indices = self.split_indices(list(map(str, range(len(mapped)))))
+            return {
+                name: MappedSplit(name, mapped, torch.tensor(rows), self.modality, self.workers)
+                for name, rows in indices.items()
+            }
+        return self.array_splits(load_array(path, self.modality, channels=self.channels))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the facts of `Folder.describe`, and as `files` the fingerprint of an array that is read from disk."""
+        return super().describe() | ({} if self.mapped is None else {"files": self.mapped.fingerprint})
+
     @property
     def target_format(self) -> image_file.TargetFormat:
         """The format that every image is converted to."""
@@ -103,10 +117,8 @@ class ImageFolder(Folder):
         return image_file.TargetFormat(self.channels, (size[0], size[1]), self.size is not None, self.fit, self.half)
 
 
-class FileSplit(Split):
-    """A split on disk; each row is decoded when it is read."""
-
-    in_memory = False
+class FileSplit(DiskSplit):
+    """A split of image files; each row is decoded when it is read."""
 
     def __init__(self, name: str, data: ImageFolder, indices: list[int]) -> None:
         files, self.image_format = data.listing, data.target_format
@@ -120,11 +132,7 @@ class FileSplit(Split):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, index: Tensor) -> Rows:
-        x, y, _ = self.decode_rows(index)
-        return x, y
-
-    def decode_rows(self, index: Tensor) -> Decoded:
+    def read_rows(self, index: Tensor) -> ReadRows:
         """Decode the rows at `index`, int64 [n]; also return the changes to each of them."""
         channels, height, width = self.shape
         x = torch.empty(len(index), height, width, channels, dtype=torch.uint8)
@@ -135,51 +143,12 @@ class FileSplit(Split):
             changes += row_changes
         return x.permute(0, 3, 1, 2).contiguous(), None if self.y is None else self.y[index], changes
 
-    def batches_at(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Rows]:
-        """Yield the rows at each index, on `device`, decoded in advance by the workers."""
-        for x, y, _ in self._decode_in_workers(indices, torch.device(device)):
-            yield x.to(device, non_blocking=True), None if y is None else y.to(device, non_blocking=True)
-
-    def _decode_in_workers(self, indices: Iterable[Tensor], device: torch.device) -> Iterator[Decoded]:
-        loader = DataLoader(
-            _DecodedRows(self),
-            batch_size=None,
-            sampler=indices,
-            num_workers=self.workers,
-            pin_memory=device.type == "cuda",
-            generator=torch.Generator(),  # else the loader draws a seed from torch's global generator
-            worker_init_fn=_ignore_ending_signals,
-        )
-        for rows in loader:
-            if isinstance(rows, Mistake):
-                raise rows
-            yield rows
-
     def load_into_memory(self) -> Split:
         """Decode all rows and return them as a split in memory."""
         x = torch.empty(len(self), *self.shape, dtype=torch.uint8)
         self.workers = min(self.workers, len(self) // IMAGES_PER_WORKER)
-        batches = self._decode_in_workers(torch.arange(len(self)).split(256), torch.device("cpu"))
+        batches = self.read_in_workers(torch.arange(len(self)).split(256), torch.device("cpu"))
         for chunk, (rows, _, changes) in zip(x.split(256), batches, strict=True):
             chunk.copy_(rows)
             self.changes.update(changes)
         return Split(self.name, x, self.y, self.classes)
-
-
-def _ignore_ending_signals(worker: int) -> None:
-    """Ignore the signals with which a scheduler ends every process of a job, so that the run can finish its round."""
-    for number in ending_signals():
-        signal.signal(number, signal.SIG_IGN)
-
-
-class _DecodedRows(Dataset):
-    """Rows, or the Mistake as a value: if a worker raised it, a traceback would hide its message."""
-
-    def __init__(self, split: FileSplit) -> None:
-        self.split = split
-
-    def __getitem__(self, index: Tensor) -> Decoded | Mistake:
-        try:
-            return self.split.decode_rows(index)
-        except Mistake as mistake:
-            return mistake

@@ -13,7 +13,8 @@ HIGHER_IS_BETTER = frozenset(
     ("inception_score", "precision", "recall", "density", "coverage", "class_coverage_mean", "class_coverage_min",
      "class_frequency_worst", "class_modes_captured", "class_modes_captured_20", "modes_captured",
      "modes_high_quality", "gan_train", "gan_test", "parzen", "authenticity", "class_agreement",
-     "paired_psnr", "paired_ssim", "bleu", "exact_match_held_out", "exact_match_distinct", "speaker_coverage")
+     "permuted_class_agreement", "paired_psnr", "paired_ssim", "bleu", "exact_match_held_out", "exact_match_distinct",
+     "speaker_coverage")
 )  # fmt: skip
 
 PROPORTIONS = frozenset(

@@ -23,6 +23,8 @@ from saddlepoint.run.folder import Run, load_json
 # statuses in addition to those that summary.json records
 RUNNING, KILLED, NO_SUMMARY = "running", "killed", "without a summary"
 SEED = re.compile(r"^seed: (-?\d+)$", re.MULTILINE)
+TOP_LEVEL_KEY = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is ten times as fast
 Event = Mapping[str, Any]
 
 
@@ -101,7 +103,7 @@ def load_records(runs: str | Path | Sequence[str | Path]) -> RunCollection:
     if not patterns:
         raise Mistake("no runs were given: runs='outputs/*', a folder, or a list of them")
     folders = list(dict.fromkeys(folder for pattern in patterns for folder in _find_runs(pattern)))
-    cache: dict[str, Config] = {}
+    cache = ConfigCache()
     records = tuple(_load_record(folder, cache) for folder in folders)
     planned = (
         name for pattern in patterns for path in _matching_paths(pattern) for name in layout.find_planned_names(path)
@@ -117,7 +119,7 @@ def load_record(folder: str | Path) -> Record:
     """Load the record of one run folder, which may have been moved aside. Raises Mistake if it holds no run."""
     if not (Path(folder) / "config.yaml").exists():
         raise Mistake(f"{folder} is not a run folder: it holds no config.yaml")
-    return _load_record(Path(folder), {})
+    return _load_record(Path(folder), ConfigCache())
 
 
 def _matching_paths(pattern: str) -> list[Path]:
@@ -136,26 +138,55 @@ def _find_runs(pattern: str) -> list[Path]:
     return folders
 
 
-def _load_record(folder: Path, cache: dict[str, Config]) -> Record:
+class ConfigCache:
+    """Parses the configs of runs; those of a sweep differ in few keys, and the others are parsed once."""
+
+    def __init__(self) -> None:
+        self._configs: dict[str, Config] = {}
+        self._blocks: dict[str, Any] = {}  # a top-level key with its value
+
+    def parse(self, text: str, folder: Path) -> Config:
+        """Parse the text of a config without its seed. Raises Mistake if it cannot be read."""
+        if text not in self._configs:
+            config = self._parse_blocks(text)
+            config = _parse_yaml(text, folder) if config is None else config
+            rename_keys(config)
+            self._configs[text] = Config(config, dict(dotted_items(training_keys(config))))
+        return self._configs[text]
+
+    def _parse_blocks(self, text: str) -> dict[str, Any] | None:
+        """Return the keys of the text, parsed one by one; None if it is not a sequence of top-level keys."""
+        config: dict[str, Any] = {}
+        for block in TOP_LEVEL_KEY.split(text):
+            if block not in self._blocks:
+                try:
+                    self._blocks[block] = yaml.load(block, LOADER)
+                except yaml.YAMLError:  # such as an alias of another block
+                    return None
+            values = self._blocks[block]
+            if not isinstance(values, dict) and block.strip():
+                return None
+            config |= values or {}
+        return config or None
+
+
+def _load_record(folder: Path, cache: ConfigCache) -> Record:
     text = Run(folder).config.read_text(encoding="utf-8")
     match = SEED.search(text)
-    without_seed = SEED.sub("", text, count=1)
-    if without_seed not in cache:
-        cache[without_seed] = _parse_config(without_seed, folder)
+    config = cache.parse(SEED.sub("", text, count=1), folder)
     summary = load_json(folder / "summary.json")
     seed = int(match[1]) if match else layout.folder_seed(folder)
     status = str(summary.get("status") or NO_SUMMARY)
     if status == "running":  # a run whose lock is free was killed
         status = RUNNING if Run(folder).in_use else KILLED
-    return Record(folder, seed, cache[without_seed], summary, status)
+    return Record(folder, seed, config, summary, status)
 
 
-def _parse_config(text: str, folder: Path) -> Config:
+def _parse_yaml(text: str, folder: Path) -> dict[str, Any]:
     try:
-        config = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # the C loader is ten times as fast
+        config = yaml.load(text, LOADER)
     except yaml.YAMLError as error:
         raise Mistake(f"{folder}/config.yaml cannot be read ({first_line(error)}); leave this run out") from None
     if not isinstance(config, dict):
         raise Mistake(f"{folder}/config.yaml holds no keys; leave this run out")
-    rename_keys(config)
-    return Config(config, dict(dotted_items(training_keys(config))))
+    return config

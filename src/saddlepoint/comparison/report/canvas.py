@@ -12,6 +12,7 @@ from itertools import accumulate, pairwise
 from typing import Literal
 
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
@@ -23,17 +24,18 @@ GREY, INK, SHADE = "#8A9099", "#1B1F24", "#F3F5F7"
 STYLES = tuple(zip((BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY), ("-", "--", "-.", ":", "-", "--"), strict=True))
 RATIO = 20  # values that span more than this are drawn on a log axis
 LINE_HEIGHT = 0.17  # inches per line of a label
+TITLE_HEIGHT = 0.12  # of a panel
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of this size in inches whose layout makes room for its labels."""
-    return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+def new_figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
+    """Return an empty figure of this size in inches, by default with a layout that makes room for its labels."""
+    return Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
 
 
 def figure_to_png(figure: Figure) -> bytes:
     """Return the figure as PNG bytes at 150 dpi."""
     out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=DPI)
+    FigureCanvasAgg(figure).print_png(out)  # unlike savefig, it does not draw all once more to place the axes
     return out.getvalue()
 
 
@@ -87,9 +89,12 @@ def single_figure(arms: int) -> tuple[Figure, list[Axes]]:
 
 
 def panel_figure(n: int, columns: int = 4) -> tuple[Figure, list[Axes]]:
-    """Return a figure with n panels of one scale; only the lowest of each column has tick labels."""
+    """Return a figure with n panels of one scale; only the lowest of each column has tick labels.
+
+    Call `place_panels` when all is drawn.
+    """
     n_rows = math.ceil(n / columns)
-    figure = new_figure(2.6 * columns, 1.9 * n_rows + 0.3)
+    figure = new_figure(2.6 * columns, 1.9 * n_rows + 0.3, None)  # a layout would measure the text of each panel
     panels = list(figure.subplots(n_rows, columns, sharex=True, sharey=True, squeeze=False).flat)
     for axes in panels[n:]:
         axes.remove()
@@ -97,6 +102,27 @@ def panel_figure(n: int, columns: int = 4) -> tuple[Figure, list[Axes]]:
         hide_frame(axes)
         axes.tick_params(labelbottom=i + columns >= n)
     return figure, panels[:n]
+
+
+def place_panels(figure: Figure, panels: Sequence[Axes], columns: int = 4) -> None:
+    """Make room for titles, tick labels and the labels of the figure; call it when all is drawn.
+
+    The panels have one scale, so the tick labels of one in the corner take as much room as those of the others.
+    """
+    width, height = figure.get_size_inches()
+    n_rows = math.ceil(len(panels) / columns)
+    corner = panels[(n_rows - 1) * columns]
+    inner = corner.get_window_extent()
+    box = corner.get_tightbbox(FigureCanvasAgg(figure).get_renderer()) or inner
+    left, bottom = ((b - a) / DPI for a, b in ((box.x0, inner.x0), (box.y0, inner.y0)))
+    lines = max(axes.get_title(loc="left").count("\n") + 1 for axes in panels)
+    title = TITLE_HEIGHT * lines + 0.12
+    left, bottom, right = left + 0.45, bottom + 0.3, 0.15  # inches, with the labels of the figure
+    panel = (width - left - right) / columns - 0.15, (height - bottom - title) / n_rows - title
+    figure.subplots_adjust(
+        left / width, bottom / height, 1 - right / width, 1 - title / height,
+        wspace=0.15 / panel[0], hspace=(title + 0.05) / panel[1],
+    )  # fmt: skip
 
 
 def hide_frame(axes: Axes) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.ticker import EngFormatter
 from PIL import Image
 from scipy import stats
@@ -62,21 +63,23 @@ def plot_curves(arms: Sequence[Arm], metric: str, lower_is_better: bool = True, 
     """
     means = [mean_band(arm, level) for arm in arms]
     separate = len(arms) > len(canvas.STYLES)
+    lines = [np.column_stack((images, mean)) for images, mean, *_ in means if len(images)]
     figure, panels = canvas.panel_figure(len(arms)) if separate else canvas.single_figure(len(arms))
     for i, (arm, axes) in enumerate(zip(arms, panels if separate else panels * len(arms), strict=True)):
         colour, linestyle = (canvas.BLUE, "-") if separate else canvas.STYLES[i]
-        for other in means if separate else ():
-            axes.plot(other[0], other[1], color=canvas.GREY, alpha=0.4, linewidth=0.6, zorder=0)
+        if separate:
+            axes.add_collection(LineCollection(lines, colors=canvas.GREY, alpha=0.4, linewidths=0.6, zorder=0))
         _draw_curve(axes, arm, means[i], colour, linestyle)
         if separate:
-            axes.set_title(canvas.wrap_label(arm.name, 34), fontsize=7, loc="left")
+            axes.set_title(canvas.wrap_label(arm.name, 34), fontsize=7, loc="left", y=1.0)
     points = [score for arm in arms for run in arm.runs for _, score in run.curve]
-    for axes in panels:
-        canvas.set_limits(axes, "y", points)
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    canvas.set_limits(panels[0], "y", points)  # all panels share their scales
+    panels[0].xaxis.set_major_formatter(EngFormatter(sep=""))
     figure.supxlabel("images", fontsize=9)
     figure.supylabel(metric_label(metric, lower_is_better), fontsize=9)
-    if not separate:
+    if separate:
+        canvas.place_panels(figure, panels)
+    else:
         canvas.add_legend(figure, panels[0], columns=1 if max((len(arm.name) for arm in arms), default=0) > 38 else 2)
     return canvas.figure_to_png(figure)
 

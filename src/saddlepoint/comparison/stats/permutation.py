@@ -16,6 +16,7 @@ Pairing gains power only from what the runs of a seed share: var(a - b) = var a 
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Literal
 
 import numpy as np
@@ -111,7 +112,8 @@ def _count_beyond(left: Array, right: Array, bound: float) -> int:
 
 def _is_enumerable(n: int, m: int) -> bool:
     larger_half = (n + m + 1) // 2
-    return sum(math.comb(larger_half, j) for j in range(min(n, m) + 1)) <= MAX_SUMS
+    sums = accumulate(math.comb(larger_half, j) for j in range(min(n, m) + 1))
+    return all(count <= MAX_SUMS for count in sums)
 
 
 def _are_pairs_enumerable(n: int) -> bool:

@@ -43,7 +43,7 @@ def exact_power(n: int, m: int, shift: float, level: float) -> float:
     if size == 0:
         return 0.0
     if math.comb(n + m, n) > MAX_RELABELLINGS:
-        return _t_power(n, m, abs(shift), size)
+        return _t_power(n, m, abs(shift), _critical_t(n, m, size))
     return float(np.mean(_critical_shifts(n, m, size) < abs(shift)))
 
 
@@ -62,19 +62,25 @@ def detectable_difference_interval(n: int, m: int, std_interval: Interval, level
     return Interval(low, high)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4_096)  # compare asks for up to 1,000 sizes
 def _detectable_shift(n: int, m: int, level: float) -> float:
     size = attainable_error_rate(n, m, level)
     if size == 0:
         return math.inf
     if math.comb(n + m, n) <= MAX_RELABELLINGS:
         return float(np.quantile(_critical_shifts(n, m, size), POWER))
-    return float(optimize.root_scalar(lambda shift: _t_power(n, m, shift, size) - POWER, bracket=(0.0, 1_000.0)).root)
+    t = _critical_t(n, m, size)
+    return float(optimize.root_scalar(lambda shift: _t_power(n, m, shift, t) - POWER, bracket=(0.0, 1_000.0)).root)
 
 
-def _t_power(n: int, m: int, shift: float, size: float) -> float:
-    freedom, centre = n + m - 2, shift * math.sqrt(n * m / (n + m))
-    return float(stats.nct.sf(stats.t.isf(size / 2, freedom), freedom, centre))
+def _critical_t(n: int, m: int, size: float) -> float:
+    """Return the t that is exceeded with probability size / 2 if there is no difference."""
+    return float(stats.t.isf(size / 2, n + m - 2))
+
+
+def _t_power(n: int, m: int, shift: float, t: float) -> float:
+    """Return the probability that t is exceeded if the difference is `shift` standard deviations."""
+    return float(stats.nct.sf(t, n + m - 2, shift * math.sqrt(n * m / (n + m))))
 
 
 @lru_cache(maxsize=64)

@@ -7,6 +7,7 @@ shape must fit the size of the member.  Nothing is unpickled.
 
 import io
 import stat
+import struct
 import zipfile
 from collections.abc import Container, Iterator
 from math import prod
@@ -18,6 +19,8 @@ from numpy.lib import format as npy
 
 UNPACKED_ALLOWANCE = 2**30  # bytes: the unpacked size that any archive may have
 MAX_UNPACKED_RATIO = 64  # of larger archives: images compress to a third, a zip bomb to a thousandth
+LOCAL_HEADER = struct.Struct("<26xHH")  # of a zip's member; the last two fields: lengths of its name and extra field
+ENCRYPTED = 1  # bit of a member's flags
 Source = Path | bytes
 
 
@@ -36,7 +39,37 @@ def load_arrays(source: Source, names: Container[str] | None = None) -> dict[str
 
 def load_array_headers(source: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
     """Load the shape and dtype of each array of an npz or .npy, by name.  Raises the same as `load_arrays`."""
-    return {name: _array_header(file) for name, file, _ in _iterate_arrays(source, ())}
+    headers = {name: _array_header(file) for name, file, _ in _iterate_arrays(source, ())}
+    return {name: (shape, dtype) for name, (shape, _, dtype) in headers.items()}
+
+
+def map_array(source: Path, name: str) -> np.ndarray | None:
+    """Map the array `name` of a .npy or an npz into memory, read-only, without reading it; None if it is compressed.
+
+    Raises the same as `load_arrays`.
+    """
+    if source.suffix.lower() == ".npy":
+        return _map_array(source, 0, _source_size(source))
+    with zipfile.ZipFile(source) as archive:
+        try:
+            member = archive.getinfo(f"{name}.npy")
+        except KeyError:
+            raise ValueError(f"it has no array {name}") from None
+        if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & ENCRYPTED:
+            return None
+        with source.open("rb") as file:
+            file.seek(member.header_offset)
+            *_, name_length, extra_length = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
+        start = member.header_offset + LOCAL_HEADER.size + name_length + extra_length
+        return _map_array(source, start, member.file_size)
+
+
+def _map_array(path: Path, start: int, size: int) -> np.ndarray:
+    """Map the .npy content of `size` bytes that starts at byte `start` of a file."""
+    with path.open("rb") as file:
+        file.seek(start)
+        shape, is_fortran, dtype = _checked_header(file, size)
+        return np.memmap(path, dtype, "r", file.tell(), shape, "F" if is_fortran else "C")
 
 
 def _iterate_arrays(source: Source, names: Container[str] | None) -> Iterator[tuple[str, IO[bytes], int]]:
@@ -81,24 +114,29 @@ def check_stored_zip(source: Source) -> None:
             raise ValueError(f"it has {_source_size(source):,} bytes but claims to hold {claimed:,}")
 
 
-def _array_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    """Return the shape and dtype of a .npy file.  Raises ValueError for an unknown version."""
+def _array_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Return shape, order (True: Fortran's) and dtype of a .npy file.  Raises ValueError for an unknown version."""
     version = npy.read_magic(file)
     read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
     if read_header is None:
         raise ValueError(f"it has .npy version {version}; versions 1.0 and 2.0 are supported")
-    shape, _, dtype = read_header(file)
-    return shape, dtype
+    return read_header(file)
 
 
-def _load_array(file: IO[bytes], size: int) -> np.ndarray:
-    """Load the array of a .npy file of `size` bytes.  Raises ValueError if it is pickled or does not fit `size`."""
-    shape, dtype = _array_header(file)
+def _checked_header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Return the header of a .npy file of `size` bytes.  Raises ValueError if it is pickled or does not fit `size`."""
+    shape, is_fortran, dtype = _array_header(file)
     if dtype.hasobject or not dtype.itemsize:
         raise ValueError("an array of objects is pickled" if dtype.hasobject else f"{dtype} has elements of 0 bytes")
     count = prod(shape)  # a Python integer does not overflow
     if min(shape, default=0) < 0 or count * dtype.itemsize > size:
         raise ValueError(f"its header gives {list(shape)} {dtype}, which does not fit its {size:,} bytes")
+    return shape, is_fortran, dtype
+
+
+def _load_array(file: IO[bytes], size: int) -> np.ndarray:
+    """Load the array of a .npy file of `size` bytes.  Raises ValueError if it is pickled or does not fit `size`."""
+    _checked_header(file, size)
     file.seek(0)
     return npy.read_array(file, allow_pickle=False)
 

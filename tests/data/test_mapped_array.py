@@ -1,0 +1,100 @@
+"""An array file that is larger than data.memory is read from disk, and gives the bits of one that is in memory."""
+
+import pickle
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from saddlepoint.data.image_folder import ImageFolder
+from saddlepoint.error import Mistake
+
+SPLITS = ("train", "validation", "test")
+SHAPES = {"last": (30, 5, 4, 3), "first": (30, 3, 5, 4), "grey": (30, 5, 4)}
+
+
+def images(layout="last", kind=np.uint8):
+    return np.random.default_rng(0).integers(0, np.iinfo(kind).max, SHAPES[layout], kind, endpoint=True)
+
+
+def saved(folder, x, suffix):
+    path = folder / f"images{suffix}"
+    if suffix == ".npy":
+        np.save(path, x)
+    else:
+        np.savez(path, y=np.arange(len(x)) % 3, x=x)  # x does not come first in the file
+    return path
+
+
+def pair(path, **options):
+    """Return the data of a file in memory, and from disk."""
+    memory, disk = (ImageFolder(path, batch=10, seed=4, memory=m, **options) for m in (2**20, 0))
+    assert memory.split("train").in_memory
+    assert not disk.split("train").in_memory
+    return memory, disk
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("layout", SHAPES)
+def test_a_mapped_file_gives_the_rows_of_memory(tmp_path, layout, kind, suffix):
+    path = saved(tmp_path, images(layout, kind), suffix)
+    memory, disk = pair(path, channels=1 if layout == "grey" else 3, workers=0)
+    for name in SPLITS:
+        assert disk.split(name).sha256 == memory.split(name).sha256
+        assert disk.split(name).shape == memory.split(name).shape
+    assert memory.describe() == {k: v for k, v in disk.describe().items() if k != "files"}
+    assert (disk.classes, disk.modality.bits) == (memory.classes, memory.modality.bits)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_do_not_depend_on_workers_also_from_the_middle_of_an_epoch(tmp_path, workers):
+    memory, disk = pair(saved(tmp_path, images(), ".npz"), workers=workers, flip=True)
+    before = torch.get_rng_state()
+    streams = memory.training_batches(17), disk.training_batches(17)
+    for expected, batch in islice(zip(*streams, strict=True), 6):  # crosses epochs: train holds 24
+        assert batch.x.equal(expected.x)
+        assert batch.y.equal(expected.y)
+    streams[1].close()
+    assert torch.get_rng_state().equal(before)
+
+
+def test_a_fortran_array_is_read_in_its_order(tmp_path):
+    memory, disk = pair(saved(tmp_path, np.asfortranarray(images()), ".npy"), workers=0)
+    assert disk.split("train").sha256 == memory.split("train").sha256
+
+
+def test_a_worker_gets_the_path_and_not_the_pixels(tmp_path):
+    x = np.zeros((300, 32, 32, 3), np.uint8)
+    split = ImageFolder(saved(tmp_path, x, ".npy"), memory=0, workers=0).split("train")
+    split[torch.arange(3)]
+    content = pickle.dumps(split)
+    assert len(content) < 30_000
+    assert pickle.loads(content)[torch.arange(3)][0].equal(split[torch.arange(3)][0])
+
+
+def test_what_cannot_be_mapped_is_read_into_memory(tmp_path):
+    np.savez_compressed(tmp_path / "compressed.npz", images())
+    np.savez(tmp_path / "columns.npz", x=images(), mask=images())
+    np.save(tmp_path / "int64.npy", images().astype(np.int64))
+    for path in tmp_path.iterdir():
+        assert ImageFolder(path, memory=0).split("train").in_memory, path
+
+
+def test_a_truncated_file_is_named(tmp_path):
+    path = saved(tmp_path, images(), ".npy")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(Mistake, match=r"images\.npy cannot be read"):
+        ImageFolder(path, memory=0).split("train")
+
+
+def test_another_content_of_equal_size_is_noticed(tmp_path):
+    x = images()
+    first = ImageFolder(saved(tmp_path, x, ".npy"), memory=0, workers=0)
+    first.split("train")
+    files = first.describe()["files"]
+    x[7, 0, 0, 0] ^= 1
+    second = ImageFolder(saved(tmp_path, x, ".npy"), memory=0, workers=0)
+    second.split("train")
+    assert second.describe()["files"] != files
