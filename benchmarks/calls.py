@@ -35,7 +35,7 @@ class CallCounter(pl.Callback):
         if event == "call" and code.co_filename.startswith(PACKAGE) and not comprehension:
             self.calls[f"{Path(code.co_filename).relative_to(PACKAGE)}:{code.co_qualname}"] += 1
 
-    def on_train_batch_start(self, trainer: pl.Trainer, game: Any, batch: Any, batch_idx: int) -> None:
+    def after_round(self, trainer: pl.Trainer, game: Any) -> None:
         if game.rounds == FIRST:
             sys.setprofile(self._count)
         elif game.rounds == LAST:

@@ -24,13 +24,16 @@ check_times, round_times = [], []
 
 
 class RoundTimer(pl.Callback):
-    """Time a round from its start to its end, before other callbacks run."""
+    """Time each block of rounds from its start to its end, before other callbacks run."""
+
+    images_between = 10**9  # it may see blocks of rounds
 
     def on_train_batch_start(self, trainer, game, batch, batch_idx):
-        self.since = time.perf_counter()
+        self.since, self.rounds = time.perf_counter(), game.rounds
 
     def on_train_batch_end(self, trainer, game, outputs, batch, batch_idx):
-        round_times.append(time.perf_counter() - self.since)
+        rounds = game.rounds - self.rounds
+        round_times.extend([(time.perf_counter() - self.since) / rounds] * rounds)
 
 
 def timed(check):

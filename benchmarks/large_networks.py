@@ -69,7 +69,7 @@ class StopAfter(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
         self.start_state = state_of(game)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def after_round(self, trainer: pl.Trainer, game: Game) -> None:
         self.rounds += 1
         if self.rounds == WARM_UP:
             self.first = game.images, synchronized_time()

@@ -62,8 +62,8 @@ def test_the_supervisor_of_a_rank_is_torchrun_or_our_launcher(monkeypatch):
 def test_a_rank_without_its_supervisor_stops_as_on_sigterm(monkeypatch):
     trainer = SimpleNamespace(should_stop=False)
     callback = GracefulStop(os.getppid())
-    callback.on_train_batch_end(trainer, None, None, None, 0)
+    callback.after_round(trainer, None)
     assert (callback.agreed_signal, trainer.should_stop) == (0, False)
     monkeypatch.setattr(os, "getppid", lambda: 1)
-    callback.on_train_batch_end(trainer, None, None, None, 0)
+    callback.after_round(trainer, None)
     assert (callback.agreed_signal, trainer.should_stop) == (signal.SIGTERM, True)

@@ -36,7 +36,7 @@ def on_two_ranks(tmp_path_factory, worker_id):
         if not (folder / "complete").exists():
             shutil.rmtree(folder, ignore_errors=True)
             train_run([*CONFIGS["D:G 5:1"], "images=240"], folder / "moved")  # by one process
-            ports = [free_port() for _ in range(3 * len(CONFIGS) + 1)]
+            ports = [free_port() for _ in range(3 * len(CONFIGS) + 2)]
             run_on_ranks(all_on_ranks, 2, str(folder), ports, join=False)
             (folder / "complete").touch()
     return folder
@@ -45,6 +45,11 @@ def on_two_ranks(tmp_path_factory, worker_id):
 @pytest.mark.parametrize("i", range(len(CONFIGS)), ids=list(CONFIGS))
 def test_training_2n_images_equals_training_n_and_resuming_to_2n_on_two_ranks(on_two_ranks, i):
     assert resumable_state(on_two_ranks / str(i) / "whole") == resumable_state(on_two_ranks / str(i) / "halves")
+
+
+def test_a_run_on_two_ranks_does_not_depend_on_its_blocks(on_two_ranks):
+    whole = on_two_ranks / str(list(CONFIGS).index("D:G 5:1")) / "whole"
+    assert resumable_state(whole) == resumable_state(on_two_ranks / "blocks")
 
 
 def test_a_run_of_one_process_resumes_on_two_ranks_with_the_same_random_state(on_two_ranks):

@@ -65,9 +65,10 @@ def to_plain(value):
 
 
 def all_on_ranks(rank, folder, ports):
-    """Train 2N images at once, and in two halves, on two ranks; and resume a run that one process began."""
+    """Train 2N images at once, and in two halves, on two ranks; resume a run of one process; play shorter blocks."""
     for i, overrides in enumerate(CONFIGS.values()):
         train_run([*overrides, "images=480", "devices=2"], f"{folder}/{i}/whole", ports, rank)
         train_run([*overrides, "images=240", "devices=2"], f"{folder}/{i}/halves", ports, rank)
         train_run([*overrides, "images=480", "devices=2"], f"{folder}/{i}/halves", ports, rank)
     train_run([*CONFIGS["D:G 5:1"], "images=480", "devices=2"], f"{folder}/moved", ports, rank)
+    train_run([*CONFIGS["D:G 5:1"], "images=480", "devices=2", "block=3"], f"{folder}/blocks", ports, rank)

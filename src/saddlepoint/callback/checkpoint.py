@@ -19,7 +19,7 @@ class Checkpoint(pl.Callback):
         # best before last: last.ckpt records the best score, and after a crash in between best.ckpt must have it
         if self.state.best_at == game.images:
             trainer.save_checkpoint(self.run.checkpoints / "best.ckpt")
-        if is_due(game, batch, self.images_between) or trainer.should_stop:
+        if is_due(game, self.images_between) or trainer.should_stop:
             trainer.save_checkpoint(self.run.checkpoints / "last.ckpt")
 
     def on_save_checkpoint(self, trainer: pl.Trainer, game: Game, checkpoint: dict[str, Any]) -> None:

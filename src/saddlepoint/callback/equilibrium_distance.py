@@ -37,7 +37,8 @@ class EquilibriumDistance(pl.Callback):
         """Raise Mistake if the equilibrium does not fit the players; called before the run folder is created."""
         self.distance(game)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def after_round(self, trainer: pl.Trainer, game: Game) -> None:
+        """Record the distance after a round."""
         self.distances.append(self.distance(game))
 
     @torch.no_grad()

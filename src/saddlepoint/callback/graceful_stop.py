@@ -50,7 +50,8 @@ class GracefulStop(pl.Callback):
         self._install_handlers()  # Lightning has replaced them with its own
         self.is_training = True
 
-    def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def after_round(self, trainer: pl.Trainer, game: Game) -> None:
+        """Stop the run after this round if a rank has received a signal."""
         if not self.received_signal and self.supervisor_pid not in (None, os.getppid()):
             self.received_signal = signal.SIGTERM
         self._agree_on_signal()

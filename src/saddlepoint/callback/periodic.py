@@ -1,6 +1,6 @@
 """Callbacks that act every so many images, the end of a run, and the state that callbacks share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 
 from saddlepoint.evaluation.contract import Score
 from saddlepoint.game.game import Game
-from saddlepoint.turn import Batch
+from saddlepoint.game.game_module import GameModule
 
 
 @dataclass
@@ -36,10 +36,12 @@ def check_images_between(images_between: int) -> int:
     return images_between
 
 
-def is_due(game: Game, batch: Batch, images_between: int) -> bool:
-    """Whether the last round reached or passed a multiple of `images_between`."""
-    before = game.images - len(batch) * game.trainer.world_size
-    return game.images // images_between > before // images_between
+def is_due(game: Game, images_between: int) -> bool:
+    """Whether the last round reached or passed a multiple of `images_between`.
+
+    A block of rounds ends at the multiples of every callback's `images_between`, and nowhere passes one.
+    """
+    return game.images // images_between > game.images_before_block // images_between
 
 
 def is_final_round(trainer: pl.Trainer, state: RunState) -> bool:
@@ -73,8 +75,40 @@ class Periodic(pl.Callback):
             self.on_due(trainer, game)
 
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if is_due(game, batch, self.images_between) or (self.at_end and is_final_round(trainer, self.state)):
+        if is_due(game, self.images_between) or (self.at_end and is_final_round(trainer, self.state)):
             self.on_due(trainer, game)
+
+
+class Blocks(pl.Callback):
+    """Sets the rounds per step of Lightning, at most `rounds`, and the images at which a block of rounds ends.
+
+    A block ends at every multiple of `images_between` of each callback that acts before or after Lightning's batches.
+    Without this attribute such a callback may act in every round: blocks then have one round, and `log` gets a line.
+    """
+
+    def __init__(self, rounds: int = 1, log: Callable[[str], None] = print) -> None:
+        self.rounds, self.print_line = rounds, log
+
+    def setup(self, trainer: pl.Trainer, game: Game, stage: str) -> None:
+        """Set the blocks of the game, before Lightning asks the data for a loader."""
+        callbacks: list[Any] = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+        acting = [callback for callback in callbacks if _acts_in_batches(callback, pl.Callback)]
+        acting += [game] if _acts_in_batches(game, GameModule) else []
+        periods: list[Any] = [getattr(owner, "images_between", None) for owner in acting]
+        undeclared = [o for o, period in zip(acting, periods, strict=True) if type(period) is not int or period < 1]
+        game.block, game.block_periods = (1, ()) if undeclared else (self.rounds, set(periods))
+        if undeclared and self.rounds > 1:
+            name = type(undeclared[0]).__name__
+            self.print_line(
+                f"block=1 in place of {self.rounds}: {name} may act after every batch. To train faster, let it define "
+                "after_round(trainer, game), or the attribute images_between (docs/extending.md)"
+            )
+
+
+def _acts_in_batches(owner: Any, base: type) -> bool:
+    """Whether an object defines one of Lightning's hooks around a batch, in its class or as an attribute."""
+    hooks = ("on_train_batch_start", "on_train_batch_end")
+    return any(getattr(getattr(owner, hook), "__func__", None) is not getattr(base, hook) for hook in hooks)
 
 
 class StopAtImages(pl.Callback):
@@ -83,6 +117,7 @@ class StopAtImages(pl.Callback):
     def __init__(self, state: RunState) -> None:
         self.state = state
 
-    def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def after_round(self, trainer: pl.Trainer, game: Game) -> None:
+        """Stop the run after this round if it has reached the target."""
         if self.state.target is not None and game.images >= self.state.target:
             trainer.should_stop = True

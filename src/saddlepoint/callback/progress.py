@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import pytorch_lightning as pl
 from rich import progress
@@ -54,7 +53,8 @@ class Progress(pl.Callback):
             self._task = self._bar.add_task("", total=self._target, completed=game.images)
             self._bar.start()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def after_round(self, trainer: pl.Trainer, game: Game) -> None:
+        """Update the bar, or print a line, if it is time."""
         now = time.perf_counter()
         self._print_pace(game, now)
         if now - self._updated_at < self.seconds_between:

@@ -95,6 +95,7 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
         "device": Literal["auto", "cpu", "cuda", "mps"],
         "devices": Count,
         "nodes": Count,
+        "block": Count,
         "compile": Backend,
         "threads": nullable(Annotated[Count, Field(le=MAX_THREADS)]),
         "outputs": Folder,

@@ -14,7 +14,7 @@ from saddlepoint.redaction import shorten_home
 NON_TRAINING_KEYS = frozenset(
     ("name", "seed", "images", "outputs", "cache", "device", "devices", "nodes", "compile", "threads", "trainer")
 ) | {"logger", "callback", "metric", "evaluation", "protocol", "launcher", "many", "shared", "overwrite", "resume"}
-NON_TRAINING_KEYS |= {"choice", "experiment", "allow_target"}
+NON_TRAINING_KEYS |= {"block", "choice", "experiment", "allow_target"}
 LATER_KEYS = {
     "start": None,
     "start_average": True,

@@ -422,8 +422,11 @@ class Data(LightningDataModule):
         floats = self._float_batches(batches)
         return ((x, y) for x, y in self._augmented_batches(floats, augmentation, draws) if y is not None)
 
-    def train_dataloader(self) -> Iterable[Batch]:
-        """Return an iterable of training batches that starts, each time, at the image count of the game."""
+    def train_dataloader(self) -> Iterable[Any]:
+        """Return an iterable of training batches that starts, each time, at the image count of the game.
+
+        If the game plays blocks of rounds, each item is the endless iterator itself, of which a step takes its batches.
+        """
         return _Loader(self)
 
 
@@ -431,9 +434,11 @@ class _Loader:
     def __init__(self, data: Data) -> None:
         self.data = data
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         trainer: Any = self.data.trainer
-        return self.data.training_batches(trainer.lightning_module.images, trainer.global_rank, trainer.world_size)
+        game = trainer.lightning_module
+        batches = self.data.training_batches(game.images, trainer.global_rank, trainer.world_size)
+        return batches if getattr(game, "block", 1) == 1 else repeat(batches)
 
 
 def _columns_to_float(columns: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from saddlepoint import ranks
 from saddlepoint.callback.checkpoint import Checkpoint
 from saddlepoint.callback.evaluation import Evaluation, Sampler, scores_to_metrics
 from saddlepoint.callback.graceful_stop import GracefulStop
-from saddlepoint.callback.periodic import RunState, StopAtImages
+from saddlepoint.callback.periodic import Blocks, RunState, StopAtImages
 from saddlepoint.config import allow_list
 from saddlepoint.config.check import CheckedConfig, config_warnings, describe_terms
 from saddlepoint.config.config_file import training_command, write_config
@@ -182,7 +182,8 @@ def _train_and_record(
     trackers = build_loggers(config) if run.writes else []
     state = RunState(target=config.images)
     stop.state = state
-    callbacks = [StopAtImages(state), stop, *_callbacks_of_config(run, experiment, console, state)]
+    blocks = Blocks(config.get("block", 1), log)
+    callbacks = [StopAtImages(state), stop, blocks, *_callbacks_of_config(run, experiment, console, state)]
     trainer = build_trainer(config, callbacks)
     anchors = evaluator.measure_anchors(data) if evaluator else {}
     has_start = config.get("start") and not newest
@@ -284,6 +285,8 @@ def build_trainer(config: CheckedConfig, callbacks: list[pl.Callback]) -> pl.Tra
     settings: Any = OmegaConf.to_container(config.trainer, resolve=True)
     device_type, info = resolve_device(config).type, rank_info()
     check_precision(config)
+    if device_type == "cpu":  # Lightning sets it to 1: Adam then opens the GPU's driver library at every step
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
     if settings.get("sync_batchnorm") is None:
         settings["sync_batchnorm"] = device_type == "cuda" and info.world_size > 1
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)

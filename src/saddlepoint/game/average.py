@@ -10,6 +10,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -53,8 +54,7 @@ class Average(nn.Module):
         """Update the average with the weights of `network` after `images` images."""
         live_weight = self._next_live_weight(images)
         self.images, self.has_stale_statistics = images, True
-        averages, values = _floating_tensors(self.network), _floating_tensors(network)
-        torch._foreach_lerp_([averages[name] for name in averages], [values[name] for name in averages], live_weight)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_lerp_(_floating_tensors(self.network), _floating_tensors(network), live_weight)  # pyright: ignore[reportPrivateImportUsage]
 
     def _next_live_weight(self, images: int) -> float:
         """Return 1 - b, the weight of the live network in an update after `images` images."""
@@ -115,10 +115,22 @@ class CorrectedAverage(Average):
         self.turns = state["turns"]
 
 
-def _floating_tensors(network: nn.Module) -> dict[str, Tensor]:
-    """Return parameters and floating-point buffers by name; integer buffers (batch counters) have no average."""
-    return {
-        name: tensor
-        for name, tensor in (*network.named_parameters(), *network.named_buffers())
-        if tensor.is_floating_point()
-    }
+def _floating_tensors(network: nn.Module) -> list[Tensor]:
+    """Return parameters and floating-point buffers; integer buffers (batch counters) have no average.
+
+    The search through all modules takes longer than the update of a small network, so its result is kept; tensors are
+    looked up each time, because a buffer may be replaced. Parameters must not be added after the first update.
+    """
+    if (entries := _ENTRIES.get(network)) is None:
+        by_tensor = {  # a tensor that several modules share has one entry
+            id(tensor): (owner, name)
+            for module in network.modules()
+            for owner in (module._parameters, module._buffers)
+            for name, tensor in owner.items()
+            if tensor is not None and tensor.is_floating_point()
+        }
+        entries = _ENTRIES[network] = list(by_tensor.values())
+    return [owner[name] for owner, name in entries]
+
+
+_ENTRIES: WeakKeyDictionary[nn.Module, list[tuple[dict[str, Any], str]]] = WeakKeyDictionary()

@@ -4,8 +4,10 @@ The torch optimizers are stepped directly. Lightning's wrappers count steps, whi
 turns, and take a third of the time of a small round. Gradients are unscaled before any code uses them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any, Protocol, cast
 
 import torch
@@ -51,6 +53,9 @@ class GameModule(LightningModule):
         self.automatic_optimization = False
         self.images = self.rounds = 0
         self.observers: list[TurnObserver] = []
+        self.block = 1  # rounds per step of Lightning, at most
+        self.block_periods: Collection[int] = ()  # in images: a block ends at the multiples of each
+        self.images_before_block = 0
         self.last_losses: dict[str, tuple[Named, Named]] = {}  # by player: last value of each term; last logits by side
         self.last_report: dict[str, float] = {}
         self.has_only_average = False  # whether only the averaged weights are known, as in a snapshot
@@ -59,6 +64,7 @@ class GameModule(LightningModule):
         self.compiled_networks: dict[str, Callable[..., Any]] = {}
         self.resumed_state: dict[str, Any] | None = None  # the game's state in a checkpoint, until the first round
         self._optimizers: dict[str, Optimizer] = {}
+        self._after_round: list[Callable[..., None]] = []
         self._trainable_parameters: dict[str, list[Tensor]] = {}
 
     def round(self, batch: Batch) -> None:
@@ -150,8 +156,22 @@ class GameModule(LightningModule):
         self.scaler.step(self._optimizers[name])
         self.scaler.update()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:
-        self.round(batch)
+    def training_step(self, batch: Batch | Iterator[Batch], batch_idx: int) -> None:
+        """Play a round on a batch, or a block of rounds on the next batches of an iterator.
+
+        A block has `block` rounds, fewer where a callback is due or stops the run. Lightning's own work takes about as
+        long as a round of a small game, and is done once per block. `after_round` of callbacks is called in each round.
+        """
+        self.images_before_block = self.images
+        end = min(((self.images // period + 1) * period for period in self.block_periods), default=math.inf)
+        for round_batch in (batch,) if isinstance(batch, Batch) else islice(batch, self.block):
+            self.round(round_batch.to(self.device))
+            for after_round in self._after_round:
+                after_round(self.trainer, self)
+            if self.images >= end or self.trainer.should_stop:
+                break
+        if self.images == self.images_before_block:
+            raise Mistake("the training batches of the data have ended: training_batches must be an endless iterator")
 
     def configure_optimizers(self) -> list[Optimizer]:
         return [self.player(name).build_optimizer() for name in self.players]
@@ -171,6 +191,8 @@ class GameModule(LightningModule):
             stream.rank, stream.world_size, stream.device = self.global_rank, self.trainer.world_size, self.device
 
     def on_train_start(self) -> None:
+        callbacks: list[Any] = self.trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+        self._after_round = [callback.after_round for callback in callbacks if hasattr(callback, "after_round")]
         optimizers: Any = self.optimizers(use_pl_optimizer=False)  # of one player not a list
         self._optimizers = dict(zip(self.players, optimizers if len(self.players) > 1 else [optimizers], strict=True))
         self._trainable_parameters = {
@@ -183,10 +205,10 @@ class GameModule(LightningModule):
             for group in optimizer.param_groups:
                 group |= {key: value for key, value in settings.items() if key != "params"}
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        return batch.to(device)
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return batch.to(device) if isinstance(batch, Batch) else batch
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Restore torch's global generators from a checkpoint; not earlier, because code before the round may draw."""
         rank = ranks.rank()
         if self.resumed_state is not None:
