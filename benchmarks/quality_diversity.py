@@ -27,9 +27,11 @@ def final_scores(folder: Path) -> dict[str, Any]:
 
 def main(outputs: Path, to: Path, baseline: str = "oracle_likelihood") -> None:
     """Draw and print."""
-    runs = {folder.name: {int(run.name[4:]): final_scores(run) for run in sorted(folder.glob("seed*"))}
-            for folder in sorted(outputs.iterdir()) if folder.is_dir()}  # fmt: skip
-    runs = {name: by_seed for name, by_seed in runs.items() if any("reverse_kl" in s for s in by_seed.values())}
+    folders = [run for run in sorted(outputs.glob("*/seed*")) if (run / "summary.json").is_file()]
+    runs: dict[str, dict[int, dict[str, Any]]] = {}
+    for run in folders:
+        if "reverse_kl" in (scores := final_scores(run)):  # of a finished run
+            runs.setdefault(run.parent.name, {})[int(run.name[4:])] = scores
     figure = Figure(figsize=(6, 4.5), dpi=120, layout="constrained")
     axes = figure.subplots()
     curves = [scores["nll"]["detail"]["curve"] for scores in runs[baseline].values()]

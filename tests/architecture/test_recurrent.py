@@ -46,6 +46,11 @@ def test_given_tokens_it_returns_their_log_probabilities():
     torch.testing.assert_close(given, log_p)
 
 
+def test_another_prior_is_refused_with_the_right_one():
+    with pytest.raises(Mistake, match=r"6 x 5 numbers .* prior has 64: set prior=\[gumbel\]"):
+        generator()({"z": torch.randn(2, 64)})
+
+
 def test_the_relaxation_follows_its_schedule():
     schedule = Exponential(1.0, 0.01, images=200, begin=100)
     network = generator(relaxation=schedule)

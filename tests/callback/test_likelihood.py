@@ -138,6 +138,8 @@ def test_text_is_measured_per_token_up_to_the_end():
     assert (log_p[0, 3], log_p[1, 2]) == (0, 0)
     assert list(scores) == ["nll"]
     assert scores["nll"].value == pytest.approx(-log_p.sum().item() / 5, rel=1e-6)
+    residual = -log_p.sum(1) - scores["nll"].value * torch.tensor([3, 2])
+    assert scores["nll"].std == pytest.approx(residual.square().mean().sqrt().item() / 2.5 / 2**0.5, rel=1e-5)
 
 
 class Silent(nn.Module):
@@ -156,3 +158,8 @@ def test_a_generator_without_log_probabilities_is_refused_before_the_run():
         values(Silent(), small())
     with pytest.raises(Mistake, match="temperatures"):
         Likelihood(1, temperatures=(0.0,))
+
+
+def test_an_end_that_does_not_end_the_data_is_refused_before_the_run():
+    with pytest.raises(Mistake, match=r"end=1: samples of the data go on after this symbol"):
+        values(Generator((3, 3), 4, 8, end=1), small())

@@ -1,5 +1,6 @@
 """Names: distinct, split by content, downloaded or refused with what to do."""
 
+import http.client
 import io
 import urllib.error
 
@@ -36,11 +37,13 @@ def test_a_missing_file_is_downloaded_and_checked(tmp_path, monkeypatch):
     assert (tmp_path / "new" / "names.txt").read_text() == LINES
 
 
-@pytest.mark.parametrize("content", [None, b"something else"])
+@pytest.mark.parametrize("content", [None, b"something else", http.client.IncompleteRead(b"emma")])
 def test_a_failed_download_leaves_nothing_and_names_what_to_do(content, tmp_path, monkeypatch):
     def urlopen(url, timeout):
         if content is None:
             raise urllib.error.URLError("no network")
+        if isinstance(content, Exception):
+            raise content
         return io.BytesIO(content)
 
     monkeypatch.setattr(names.urllib.request, "urlopen", urlopen)

@@ -86,6 +86,11 @@ def test_invalid_lines_are_refused_with_file_and_line(tmp_path: Path, text: str,
         TextLines(file(tmp_path / "x.txt", text), **options).split("train")
 
 
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Mistake, match=r"x\.txt: no such file or folder\. .*a \.txt file"):
+        TextLines(tmp_path / "x.txt")
+
+
 def test_another_encoding_is_refused_with_the_byte(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_bytes("abc\n\u00e9\n".encode("latin-1"))
     with pytest.raises(Mistake, match=r"x.txt is not UTF-8: byte 4 is b'\\xe9'. Save it as UTF-8"):

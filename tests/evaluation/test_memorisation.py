@@ -262,6 +262,23 @@ def test_duplicates_across_training_and_held_out_images_raise_no_alarm():
     assert alarms <= binom.ppf(0.999, 40, 0.05)
 
 
+def test_frequent_tokens_raise_no_alarm_if_few_of_them_are_training_samples():
+    """A generator that draws from the same 216 sequences as the data, each of which is in the pool dozens of times."""
+
+    def draw(seed, n):
+        return torch.from_numpy(np.random.default_rng(seed).integers(0, 6, (n, 3))).double()
+
+    alarms = 0
+    for seed in range(10):
+        near = find_space_neighbours(draw(3 * seed, 300), draw(3 * seed + 1, 200), draw(3 * seed + 2, 8_000))
+        alarms += memorisation_alarm({"tokens": near}, 200, 8_000, seed=seed).membership <= 0.05
+    assert alarms <= binom.ppf(0.999, 10, 0.05)
+    rare = torch.arange(10.0, 14.0)[:, None].expand(-1, 3)
+    train = torch.cat([draw(0, 200), rare])
+    near = find_space_neighbours(torch.cat([draw(1, 300), rare]), train, draw(2, 8_000))
+    assert memorisation_alarm({"tokens": near}, 204, 8_000).membership < 0.001, "copies of rare ones do"
+
+
 def test_the_order_of_samples_and_images_does_not_matter():
     samples, train, held_out = toy(1, 4)
     one = find_space_neighbours(samples, train, held_out)

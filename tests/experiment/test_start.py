@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +16,8 @@ from saddlepoint.config.compose import compose
 from saddlepoint.config.identity import check_and_set_start_hash
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.build import build_game
-from saddlepoint.experiment.restore import load, load_initial_weights, set_initial_weights
+from saddlepoint.experiment.restore import check_symbols, load, load_initial_weights, set_initial_weights
+from saddlepoint.modality import Tokens
 
 SMALL = ["architecture.generator.widths=[16]", "architecture.discriminator.widths=[16]", "logger=none"]
 FEW = ["metric=[]", "callback.grid.images_between=640", "callback.checkpoint.images_between=128"]
@@ -109,3 +111,15 @@ def test_weights_that_do_not_fit_are_refused_by_name_before_anything_is_written(
     assert message in printed
     assert "Traceback" not in printed
     assert not list((tmp_path / "out").glob("*/*/*"))
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "training.yaml"])
+def test_tokens_that_stand_for_other_symbols_there_are_refused(file, tmp_path):
+    facts = "_target_: saddlepoint.data.text_lines.TextLines, folder: deleted, shape: [2, 3], vocabulary: ['', a, c]"
+    (tmp_path / file).write_text(f"data: {{{facts}}}\n")
+    start = str(tmp_path / "generator.safetensors" if file == "training.yaml" else tmp_path)
+    check_symbols(start, SimpleNamespace(modality=Tokens(["", "a", "c"])))
+    with pytest.raises(Mistake, match=r"number 2 is 'c' there and 'b' here.*data\.vocabulary"):
+        check_symbols(start, SimpleNamespace(modality=Tokens(["", "a", "b"])))
+    with pytest.raises(Mistake, match="number 3 is missing there and 'd' here"):
+        check_symbols(start, SimpleNamespace(modality=Tokens(["", "a", "c", "d"])))

@@ -23,6 +23,7 @@ class Generator(nn.Module):
     """Gumbel noise [N, T V] -> tokens [N, T, V] and their log-probabilities [N, T], the side's `extra_output`.
 
     Given tokens [N, T, V] in place of the latent, it returns them with their log-probabilities.
+    Raises Mistake if the latent has another size.
 
     end          the symbol after which every token is the same (0, the padding of text), or None
     temperature  the logits are divided by it: below 1, likely tokens become likelier
@@ -63,7 +64,13 @@ class Generator(nn.Module):
         """Return x [N, T, V] and log-probabilities [N, T]: of samples for latent parts, of the given x for a tensor."""
         if isinstance(latent, Tensor):
             return latent, self.network.log_probabilities(latent.argmax(-1), self.temperature)
-        noise = torch.cat(list(latent.values()), 1).unflatten(1, (self.length, self.symbols))
+        noise = torch.cat(list(latent.values()), 1)
+        if noise.shape[1] != self.length * self.symbols:
+            raise Mistake(
+                f"architecture.generator takes {self.length} x {self.symbols} numbers of Gumbel noise, but the prior "
+                f"has {noise.shape[1]}: set prior=[gumbel]"
+            )
+        noise = noise.unflatten(1, (self.length, self.symbols))
         tokens, perturbed, log_probabilities = self.network.sample(noise, self.temperature)
         if self.current_relaxation is None:
             return one_hot(tokens, self.symbols).to(noise.dtype), log_probabilities

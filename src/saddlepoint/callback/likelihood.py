@@ -45,7 +45,7 @@ class Likelihood(Periodic):
     n             number of samples for the reverse divergence
     temperatures  of the curve at the end, which is drawn to samples/temperature.png; (): none
     The generator is in evaluation mode, with its averaged weights if its player has an average.
-    Raises Mistake if it returns no log-probabilities.
+    Raises Mistake if it returns no log-probabilities, or if its `end` is a symbol that does not end the data.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Likelihood(Periodic):
     def before_run(self, game: Game, data: Any) -> None:
         """Raise Mistake if the split does not exist, or the generator returns no log-probabilities of given tokens."""
         network, _ = _network(game)
-        x = data.split(self.split).batch_at(torch.arange(2)).x
+        x = data.split(self.split).batch_at(torch.arange(1)).x
         with torch.no_grad(), in_mode(network):
             try:
                 output = network(x, {})
@@ -77,6 +77,15 @@ class Likelihood(Periodic):
             raise Mistake(
                 "callback.likelihood: the generator must return x and log-probabilities [N, T] if it is given x, as "
                 "that of architecture=recurrent does. Use that generator, or remove this callback"
+            )
+        rows, end = (
+            torch.cat([rows for rows, _ in data.split(self.split).batches(BATCH)]),
+            getattr(network, "end", None),
+        )
+        if end is not None and bool(((rows[:, :-1] == end) & (rows[:, 1:] != end)).any()):
+            raise Mistake(
+                f"architecture.generator.end={end}: samples of the data go on after this symbol, so their likelihood "
+                "would be 0. Set the symbol that is only padding, or null"
             )
         if self.temperatures and not hasattr(network, "temperature"):
             raise Mistake("callback.likelihood.temperatures: the generator has no temperature; set []")
@@ -124,8 +133,9 @@ class Likelihood(Periodic):
             given = torch.cat(
                 [network(to_float(rows.to(game.device)), {})[1].cpu() for rows in x.split(BATCH)]
             ).double()
-            tokens = _count_tokens(network, x)
-            values = {"nll": -given.sum(1) / tokens.double().mean()}
+            tokens = _count_tokens(network, x).double()
+            nll = -given.sum() / tokens.sum()  # the error of a ratio is that of its residuals: the delta method
+            values = {"nll": nll + (-given.sum(1) - nll * tokens) / tokens.mean()}
             exact: Any = getattr(data, "log_likelihood", None)
             if exact is None:
                 return values

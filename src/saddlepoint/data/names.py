@@ -7,6 +7,7 @@ are sorted by sha256: the first 3,000 are test, the next 3,000 validation, the o
 import hashlib
 import urllib.request
 from collections.abc import Iterable
+from http.client import HTTPException
 from pathlib import Path
 from string import ascii_lowercase
 
@@ -56,7 +57,7 @@ class Names(Data):
             if _sha256(content) == SHA256:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
                 atomic.write_atomic(self.file, content)
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             raise Mistake(
                 self._missing_message(f"could not be downloaded ({' '.join(str(error).split())[:160]})")
             ) from error

@@ -32,6 +32,8 @@ def list_text_files(folder: str | Path | None) -> Listing:
     path = resolve_folder(folder, TEXT_FILES.noun)
     if path.is_file() and path.suffix.lower() in TEXT_FILES.suffixes:
         return Listing(path.parent, False, "", [path.name], None, None, file_kind=TEXT_FILES)
+    if not path.exists():
+        raise Mistake(f"{path}: no such file or folder. Set data.folder=<a .txt file, or a folder or .zip of them>.")
     return list_files(folder, TEXT_FILES)
 
 

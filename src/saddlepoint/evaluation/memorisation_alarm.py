@@ -22,6 +22,7 @@ size of the held-out set:
                   among the lowest scores.  Exact for samples distributed like new images; it detects a few copies of
                   images in a large training set
 
+A sample whose ten nearest images are equally near is left out of membership: it is a copy of none of them.
 An image that is the nearest of several samples counts once, with its lowest score, so repeated copies of one image are
 one piece of evidence.  Closeness uses only the lowest quarter of scores, because samples may differ elsewhere without
 copying.  The alarm is raised if the smaller p is at most half the level (Bonferroni).
@@ -98,7 +99,10 @@ def memorisation_alarm(
         if space.exchangeable:
             joined = space.sample_to_train.merge(space.sample_to_held_out, n_train, order)
             nearest, scores = joined.index[:, 0], neighbour_distance_ratio(joined)
-            pool.append(nearest[_lowest_per_item(nearest, scores, random)].numpy())
+            if not (kept := _has_few_ties(joined)).all():
+                nearest, scores = nearest[kept], scores[kept]
+            if len(nearest):
+                pool.append(nearest[_lowest_per_item(nearest, scores, random)].numpy())
     first = next(iter(spaces.values()))
     n, m = len(first.sample_to_train.index), len(first.held_out_to_train.index)
     membership = enrichment_p_value(pool, np.arange(n_train + n_held_out) < n_train, random) if pool else 1.0
@@ -117,6 +121,18 @@ def neighbour_distance_ratio(neighbours: Neighbours) -> Tensor:
     distance = neighbours.distance
     first, unit = distance[:, 0], distance[:, min(UNIT_NEIGHBOUR, distance.shape[1]) - 1]
     return torch.where(first == 0, 0.0, first / unit)
+
+
+def _has_few_ties(neighbours: Neighbours) -> Tensor:
+    """Whether the nearest is nearer than the tenth, bool [n].
+
+    If ten members of the pool are equally near, as of short texts, there may be more than the ten nearest of each set,
+    so that the share of training images among those that were found is not that of the pool.
+    """
+    distance = neighbours.distance
+    if distance.shape[1] < UNIT_NEIGHBOUR:
+        return torch.ones(len(distance), dtype=torch.bool)
+    return distance[:, 0] < distance[:, UNIT_NEIGHBOUR - 1]
 
 
 def _lowest_per_item(item: Tensor, scores: Tensor, random: np.random.Generator) -> Tensor:

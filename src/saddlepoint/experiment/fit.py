@@ -36,6 +36,7 @@ from saddlepoint.experiment.devices import (
     resolve_device,
 )
 from saddlepoint.experiment.restore import (
+    check_symbols,
     data_changes,
     load_checkpoint_weights,
     load_initial_weights,
@@ -120,6 +121,7 @@ def _check_same_data(run: Run, config: CheckedConfig, data: Any, log: Callable[[
             f"{run.folder} was started with other data: {'; '.join(changed)}. Restore those data, give this run "
             "another name=..., or resume with the changed data: resume.allow=[data]"
         )
+    check_symbols(str(run.folder), data)
     log(f"resuming with changed data, as resume.allow permits: {'; '.join(changed)}")
 
 
@@ -187,6 +189,8 @@ def _train_and_record(
     trainer = build_trainer(config, callbacks)
     anchors = evaluator.measure_anchors(data) if evaluator else {}
     has_start = config.get("start") and not newest
+    if has_start:
+        check_symbols(config.start, data)
     initial = load_initial_weights(game, config.start, config.start_average, log) if has_start else {}
     _call_each("before_run", callbacks, game, data)  # raises before the folder exists
     if newest:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from saddlepoint.config import allow_list
+from saddlepoint.config.instantiate import instantiate
 from saddlepoint.config.tree import CheckedConfig
 from saddlepoint.error import Mistake, first_line
 from saddlepoint.experiment.build import build_game, load_data
@@ -19,6 +21,7 @@ from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import sampling_players
 from saddlepoint.game.sampling import load_sampling_state, sampling_modules
 from saddlepoint.game.state import check_state
+from saddlepoint.modality import Tokens, modality_of
 from saddlepoint.run import data_content, snapshot
 from saddlepoint.run.checkpoint import load_checkpoint, load_newest_checkpoint
 from saddlepoint.run.folder import Run, load_json
@@ -113,6 +116,26 @@ def load_initial_weights(game: Game, start: str, average: bool, log: Log) -> dic
     return weights
 
 
+def check_symbols(source: str, data: Any) -> None:
+    """Raise Mistake if tokens of `source`, a run folder or exported file, are other symbols than those of `data`."""
+    path = Path(source).with_name("training.yaml") if source.endswith(".safetensors") else Run(source).config
+    here = modality_of(data)
+    if not isinstance(here, Tokens) or not path.is_file():
+        return
+    config = OmegaConf.load(path)
+    if not str(config.data._target_).startswith("saddlepoint."):
+        return
+    there = modality_of(instantiate(config.data, "data"))
+    pairs = zip_longest(getattr(there, "vocabulary", ()), here.vocabulary)
+    for number, (one, other) in enumerate(pairs):
+        if one != other:
+            one, other = ("missing" if symbol is None else repr(symbol) for symbol in (one, other))
+            raise Mistake(
+                f"{source} was trained on other symbols: number {number} is {one} there and {other} here. Set "
+                f"data.vocabulary and data.length as in {path}"
+            )
+
+
 def set_initial_weights(game: Game, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
     """Load the result of `load_initial_weights` into the networks and their averages."""
     for name, state in weights.items():
@@ -179,6 +202,7 @@ def load_run_data(run: Run, config: CheckedConfig, overrides: Sequence[str], log
                 f"the data of {run.folder} have changed since it was trained: {'; '.join(changes)}. Restore them, give "
                 f"their location (data.root=..., data.folder=...), or choose the changed data: {data_argument(config)}"
             )
+        check_symbols(str(run.folder), data)
         log(f"measured on other data than the run was trained on: {'; '.join(changes)}")
     return data
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from saddlepoint.error import Mistake
 from saddlepoint.extractor.data_like import DataLike
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.metric import Metric
@@ -25,7 +26,13 @@ Gram = tuple[int, ...]
 
 
 class BLEU(Metric):
-    """BLEU of sequences of tokens.  order: K above; split: the references; number: how many of them, its first."""
+    """BLEU of sequences of tokens.
+
+    order    K above
+    split    the references
+    number   how many references, the first of the split; and how many fakes, the first, at least 2
+    Raises Mistake for an order below 1, or a number below 2.
+    """
 
     needs_reals = False
     needs_features = False
@@ -34,6 +41,8 @@ class BLEU(Metric):
 
     def __init__(self, order: int = 4, split: str = "test", number: int = 1_000) -> None:
         super().__init__()
+        if order < 1 or number < 2:
+            raise Mistake(f"metric.bleu: order={order} must be at least 1, and number={number} at least 2")
         self.order, self.split, self.number = order, split, number
         self._data: Any = None
         self.declare_states("fake")
@@ -44,7 +53,9 @@ class BLEU(Metric):
         return reason
 
     def why_not(self, n_real: int, n_fake: int) -> str | None:
-        return "it needs the splits of the data" if self._data is None else None
+        if self._data is None:
+            return "it needs the splits of the data"
+        return "self-BLEU compares fakes with each other, and needs two at least" if n_fake < 2 else None
 
     def directions(self) -> dict[str, bool]:
         return {"": True, "self": False}
@@ -60,8 +71,8 @@ class BLEU(Metric):
         return self._scores(self.all_rows("fake"))
 
     def anchor_scores(self, n: int) -> dict[str, Any]:
-        """Return the scores of training samples."""
-        return {"training samples": self._scores(all_rows(self._data.split("train"))[: self.number])}
+        """Return the scores of as many training samples as there are fakes, at most."""
+        return {"training samples": self._scores(all_rows(self._data.split("train"))[:n])}
 
     def _scores(self, x: Tensor) -> dict[str, float]:
         if self._data is None:

@@ -1,10 +1,11 @@
 """How many fakes are, token by token, in the training split, in a held-out split, or distinct.
 
     train      share of fakes that are in the training split: recited
-    held_out   share of fakes that are in `split`, which no model was trained on: right, and new
+    held_out   share of fakes that are in `split` and not in the training split: right, and new
     distinct   number of different fakes / number of fakes
 
-The anchors are samples of n-gram models fitted to the training split (`metric.ngram`).
+The deviation of both shares is their binomial standard error.  The anchors are samples of n-gram models fitted to the
+training split (`metric.ngram`).
 """
 
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.data_like import DataLike
 from saddlepoint.extractor.extractor import Features
-from saddlepoint.metric.metric import Metric
+from saddlepoint.metric.metric import Metric, Result
 from saddlepoint.metric.ngram import NGram, all_rows, fits, token_numbers
 from saddlepoint.stream import Stream
 
@@ -47,6 +48,7 @@ class ExactMatch(Metric):
             return reason
         splits = {"train": "train", "held_out": self.split}
         self._known = {key: set(_keys(all_rows(data.split(name)))) for key, name in splits.items()}
+        self._known["held_out"] -= self._known["train"]  # lines of text may be repeated, in both splits
         return None
 
     def why_not(self, n_real: int, n_fake: int) -> str | None:
@@ -61,7 +63,7 @@ class ExactMatch(Metric):
         if not real:
             self.append_rows("fake", features.x)
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self) -> dict[str, Result]:
         """Return the shares in [0, 1].  Raises ValueError before `setup`."""
         return self._shares(self.all_rows("fake"))
 
@@ -80,13 +82,14 @@ class ExactMatch(Metric):
                 anchors[f"{order}-gram"] = self._shares(torch.from_numpy(x))
         return anchors
 
-    def _shares(self, x: Tensor) -> dict[str, Tensor]:
+    def _shares(self, x: Tensor) -> dict[str, Result]:
         if not self._known:
             raise ValueError("exact_match needs the data: call setup(data) first")
         keys = _keys(x.cpu())
-        shares = {name: sum(key in known for key in keys) for name, known in self._known.items()}
-        return {name: torch.tensor(number / len(keys), dtype=torch.float64)
-                for name, number in {**shares, "distinct": len(set(keys))}.items()}  # fmt: skip
+        n = len(keys)
+        shares = {name: sum(key in known for key in keys) / n for name, known in self._known.items()}
+        results = {name: Result(p, (p * (1 - p) / n) ** 0.5) for name, p in shares.items()}
+        return {**results, "distinct": Result(len(set(keys)) / n)}
 
 
 def _keys(x: Tensor) -> list[bytes]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.data_like import DataLike
 from saddlepoint.extractor.extractor import Features
-from saddlepoint.metric.metric import Metric
+from saddlepoint.metric.metric import Metric, Result
 from saddlepoint.metric.ngram import NGram, all_rows, fits, token_numbers
 
 
@@ -72,8 +72,9 @@ class LanguageModel(Metric):
     def anchor_scores(self, n: int) -> dict[str, Any]:
         """Return the scores of the first n reals of the test split, and of the training split."""
         sets = {"real": "test", "training samples": "train"}
-        return {name: self._scores(all_rows(self._data.split(split))[:n]) for name, split in sets.items()
-                if split != self.split}  # fmt: skip
+        rows = {name: all_rows(self._data.split(split))[:n] for name, split in sets.items() if split != self.split}
+        return {name: {suffix: Result(value, n=len(x)) for suffix, value in self._scores(x).items()}
+                for name, x in rows.items()}  # fmt: skip
 
     def _fit(self, x: Tensor) -> NGram:
         return NGram(self.order, *self._numbers).fit(x)

@@ -107,4 +107,5 @@ def token_numbers(data: Any) -> tuple[tuple[int, int | None], str | None]:
     modality = modality_of(data)
     if not isinstance(modality, Tokens):
         return (0, None), f"it measures tokens, and these data are {modality.plural}"
-    return (len(modality.vocabulary), 0 if modality.vocabulary[0] == PADDING else None), None
+    end = modality.vocabulary.index(PADDING) if PADDING in modality.vocabulary else None
+    return (len(modality.vocabulary), end), None

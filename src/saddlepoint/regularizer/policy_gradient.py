@@ -2,9 +2,9 @@
 
     -sum_i (w_i - 1/N) log G(x_i),   w_i = r_i / sum_j r_j,   r = D / (1 - D) = exp(logit)
 
-Che et al. 2017 (MaliGAN, arXiv:1702.07983), algorithm 1, without its mixture with given prefixes: the ratio of a batch
-estimates p_data / p_G, so this descends the forward KL divergence; 1/N, the mean of w, is the baseline.  log G(x) is
-the sum over tokens.
+Che et al. 2017 (MaliGAN, arXiv:1702.07983), algorithm 1, not the mixture with prefixes of data of its algorithm 2: the
+ratio of a batch estimates p_data / p_G, so this descends the forward KL divergence; 1/N, the mean of w, is the
+baseline.  log G(x) is the sum over tokens.
 """
 
 from collections.abc import Callable
