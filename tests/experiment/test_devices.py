@@ -1,9 +1,14 @@
 """The rank of a process: torchrun takes precedence over SLURM, and a config must request the started ranks."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
+import torch
 
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
+from saddlepoint.experiment import devices
 from saddlepoint.experiment.devices import join_process_group, rank_info
 
 TORCHRUN = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "GROUP_RANK": "1"}
@@ -57,3 +62,32 @@ def test_a_config_with_another_number_of_ranks_is_refused(monkeypatch):
     _set(monkeypatch, TORCHRUN)
     with pytest.raises(Mistake, match="8 processes were started, but the config requests devices=2 x nodes=1 = 2"):
         join_process_group(compose(["devices=2", "device=cpu"]), rank_info())
+
+
+@pytest.fixture
+def old_gpu(monkeypatch):
+    """A GPU without bf16 and without Triton."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla P100")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    monkeypatch.setattr(devices, "has_triton", lambda: False)
+
+
+def test_a_precision_that_a_gpu_would_emulate_is_refused(old_gpu):
+    with pytest.raises(Mistake, match="Tesla P100 has no bf16, which would be emulated slowly; use 16-mixed"):
+        devices.check_precision(compose(["trainer.precision=bf16-mixed", "device=cuda"]))
+    devices.check_precision(compose(["trainer.precision=16-mixed", "device=cuda"]))
+
+
+def with_compile(backend) -> Any:
+    return SimpleNamespace(compile=backend)
+
+
+def test_compiling_without_triton_or_a_compiler_is_refused(old_gpu, monkeypatch):
+    with pytest.raises(Mistake, match=r"compile=true needs Triton, .* Tesla P100\. compile=aot_eager works without"):
+        devices.check_compile(with_compile(True), "cuda")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(Mistake, match=r"compile=inductor needs a C\+\+ compiler, and no-such-compiler is not there"):
+        devices.check_compile(with_compile("inductor"), "cpu")
+    for backend in (False, "aot_eager"):
+        devices.check_compile(with_compile(backend), "cpu")

@@ -1,6 +1,8 @@
 """Devices and ranks: the device of a config, and the rank of this process under torchrun, SLURM or `train` itself."""
 
 import os
+import shutil
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +10,7 @@ from lightning_fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from torch.utils._triton import has_triton
 
 from saddlepoint import ranks
 from saddlepoint.config.tree import CheckedConfig
@@ -40,10 +43,9 @@ def check_world_size(config: CheckedConfig) -> int:
 
     Raises Mistake if this machine has fewer devices, or if a batch cannot be divided among the ranks.
     """
-    if config.compile not in (True, False, *(known := torch.compiler.list_backends(None))):
-        raise Mistake(f"compile={config.compile}: true, false, or a backend of torch.compile: {', '.join(known)}")
-    check_precision(config)
     device_type = resolve_device(config).type
+    check_compile(config, device_type)
+    check_precision(config)
     available = {"cpu": os.cpu_count() or 1, "cuda": torch.cuda.device_count(), "mps": 1}[device_type]
     if config.devices > available:
         note = " (for a CPU, its cores are counted)" if device_type == "cpu" else ""
@@ -69,10 +71,35 @@ def check_world_size(config: CheckedConfig) -> int:
     return world_size
 
 
+def check_compile(config: CheckedConfig, device_type: str) -> None:
+    """Raise Mistake if the backend of `compile` is unknown or cannot generate code on this machine."""
+    if config.compile not in (True, False, *(known := torch.compiler.list_backends(None))):
+        raise Mistake(f"compile={config.compile}: true, false, or a backend of torch.compile: {', '.join(known)}")
+    if config.compile not in (True, "inductor"):
+        return
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    missing = None
+    if device_type == "cuda" and not has_triton():
+        missing = f"Triton, which is not installed or does not know {torch.cuda.get_device_name()}"
+    if device_type == "cpu" and shutil.which(compiler) is None:
+        missing = f"a C++ compiler, and {compiler} is not there (CXX names another)"
+    if missing:
+        raise Mistake(
+            f"compile={str(config.compile).lower()} needs {missing}. compile=aot_eager works without it, but is no "
+            "faster; compile=false"
+        )
+
+
 def check_precision(config: CheckedConfig) -> None:
-    """Raise Mistake if Lightning would silently use another precision than the requested one."""
-    if config.trainer.precision == "16-mixed" and resolve_device(config).type == "cpu":
+    """Raise Mistake if Lightning would silently use another precision than the requested one, or emulate it."""
+    precision, device_type = config.trainer.precision, resolve_device(config).type
+    if precision == "16-mixed" and device_type == "cpu":
         raise Mistake("trainer.precision=16-mixed works only on GPUs; use bf16-mixed on a CPU")
+    if precision == "bf16-mixed" and device_type == "cuda" and not torch.cuda.is_bf16_supported(False):
+        raise Mistake(
+            f"trainer.precision=bf16-mixed: {torch.cuda.get_device_name()} has no bf16, which would be emulated "
+            "slowly; use 16-mixed"
+        )
 
 
 def join_process_group(config: CheckedConfig, info: RankInfo) -> None:
