@@ -24,14 +24,17 @@ FOLDERS = {  # variable -> its folder in the temporary home of the session
     "MPLCONFIGDIR": "config/matplotlib",
     "TORCH_HOME": "cache/torch",
 }
+MEMORY, SPACE = Path("/dev/shm"), 4 * 2**30  # runs are written to memory if it has that many bytes: no wait for a disk
 HOME = "SADDLEPOINT_TEST_HOME"  # set by the first process of the session and inherited by its workers
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set the environment before modules that read it are imported."""
     os.environ.update({**THREADS, **QUIET})
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > SPACE:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))  # where pytest creates temporary folders
     if HOME not in os.environ:
-        os.environ[HOME] = tempfile.mkdtemp(prefix="saddlepoint-tests-")
+        os.environ[HOME] = tempfile.mkdtemp(prefix="saddlepoint-tests-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT"))
         config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(HOME), ignore_errors=True))
     for variable, folder in FOLDERS.items():
         path = Path(os.environ[HOME], folder)
