@@ -14,6 +14,7 @@ from saddlepoint.callback.likelihood import Likelihood
 from saddlepoint.data import oracle
 from saddlepoint.data.oracle import Oracle
 from saddlepoint.error import Mistake
+from saddlepoint.game.average import Average
 from saddlepoint.game.game import Game
 from saddlepoint.game.player import Player
 from saddlepoint.metric.nll_oracle import NLLOracle
@@ -114,9 +115,23 @@ def test_the_curve_over_temperatures_is_drawn_and_contains_the_score(tmp_path):
     scores = values(network, data, n=500, temperatures=(0.5, 1.0), run=run)
     curve = scores["nll"].detail["curve"]
     assert curve["1.0"]["reverse_kl"] == pytest.approx(scores["reverse_kl"].value)
+    network.temperature = 0.5
+    assert curve["0.5"]["forward_kl"] == pytest.approx(values(network, data, n=500)["forward_kl"].value)
+    network.temperature = 1.0
     assert curve["0.5"]["forward_kl"] != pytest.approx(curve["1.0"]["forward_kl"], abs=1e-3)
-    assert network.temperature == 1.0
     assert (tmp_path / "samples" / "temperature.png").is_file()
+
+
+def test_averaged_weights_are_measured_if_there_is_an_average():
+    data, network = small(), Generator((3, 3), 4, 8)
+    game = game_of(network, data.shape)
+    game.player("generator").average = Average(network)
+    raw = values(network, data)["nll"]
+    network.network.linear.bias.data[0] += 1.0
+    score = next(score for score in Likelihood(1).measure(game, data).values() if score.contract.metric == "nll")
+    assert (score.value, score.contract.weights) == (pytest.approx(raw.value), "averaged")
+    assert raw.contract.weights == "raw"
+    assert values(network, data)["nll"].value != pytest.approx(raw.value, rel=0.01)
 
 
 def test_text_is_measured_per_token_up_to_the_end():

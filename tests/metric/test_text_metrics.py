@@ -143,6 +143,15 @@ def test_shares_of_training_held_out_and_distinct_samples_are_counted():
     assert set(anchors.anchor_scores(50)) == {"2-gram", "3-gram", "4-gram"}
 
 
+def test_the_anchors_are_fitted_to_the_training_split():
+    data, metric = Words(), ExactMatch()
+    data.setup()
+    data.split("test").x[data.split("test").x > 0] = 4
+    data.split("train").x[data.split("train").x > 0] = 1
+    metric.setup(data)
+    assert all(by["held_out"].value < 0.2 < by["train"].value for by in metric.anchor_scores(50).values())
+
+
 def test_the_training_split_is_not_held_out():
     with pytest.raises(Mistake, match="not trained on"):
         ExactMatch(split="train")
@@ -209,3 +218,5 @@ def test_the_published_score_of_one_repeated_sequence_is_better_than_that_of_the
     assert truth == pytest.approx(3.18, abs=0.05)
     assert float(collapsed.value) < 0.7 * truth
     assert float(collapsed.std) == pytest.approx(0, abs=1e-9)
+    nll = -data.log_likelihood(data.split("test").x) / 20
+    assert float(metric.results()[""].std) == pytest.approx(float(nll.std()) / 500**0.5, rel=0.01)
