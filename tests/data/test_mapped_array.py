@@ -1,6 +1,7 @@
 """An array file that is larger than data.memory is read from disk, and gives the bits of one that is in memory."""
 
 import pickle
+from contextlib import closing
 from itertools import islice
 
 import numpy as np
@@ -53,11 +54,10 @@ def test_a_mapped_file_gives_the_rows_of_memory(tmp_path, layout, kind, suffix):
 def test_batches_do_not_depend_on_workers_also_from_the_middle_of_an_epoch(tmp_path, workers):
     memory, disk = pair(saved(tmp_path, images(), ".npz"), workers=workers, flip=True)
     before = torch.get_rng_state()
-    streams = memory.training_batches(17), disk.training_batches(17)
-    for expected, batch in islice(zip(*streams, strict=True), 6):  # crosses epochs: train holds 24
-        assert batch.x.equal(expected.x)
-        assert batch.y.equal(expected.y)
-    streams[1].close()
+    with closing(disk.training_batches(17)) as batches:
+        for expected, batch in islice(zip(memory.training_batches(17), batches, strict=True), 6):  # crosses epochs: 24
+            assert batch.x.equal(expected.x)
+            assert batch.y.equal(expected.y)
     assert torch.get_rng_state().equal(before)
 
 
