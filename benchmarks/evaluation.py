@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import torch
+from record import record
 
 from saddlepoint.config.compose import compose
 from saddlepoint.data.mnist import MNIST
@@ -83,10 +84,13 @@ def main():
             for state in seconds:
                 elapsed, scores = time_evaluation(Path(folder), sample, data, arguments)
                 seconds[state].append(elapsed)
+    numbers = {}
     for state, images in {"cold": n_real + arguments.fakes, "warm": arguments.fakes}.items():
         best, median = min(seconds[state]), statistics.median(seconds[state])
         print(f"{state}: {median:.2f} s (best {best:.2f}), {images / median:,.0f} images/s through the classifier")
+        numbers[f"{state}, seconds"] = median
     print(", ".join(f"{key} {score.value:.4g}" for key, score in scores.items()))
+    record(f"evaluation of {arguments.fakes:,} samples of MNIST", **numbers)
 
 
 if __name__ == "__main__":

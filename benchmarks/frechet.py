@@ -16,6 +16,7 @@ import time
 import numpy as np
 import scipy.linalg
 import torch
+from record import record
 from torch_fidelity.metric_fid import fid_statistics_to_metric
 from torchmetrics.image.fid import _compute_fid
 
@@ -67,10 +68,13 @@ def main():
         if number:
             print("  ".join(f"{name} {seconds[name][-1]:.2f} s" for name in IMPLEMENTATIONS), flush=True)
     print(f"\nd = {d}, n = {n}, {torch.get_num_threads()} threads; median of {repeats} rounds")
+    numbers = {}
     for name, times in seconds.items():
         ratio = statistics.median(theirs / ours for theirs, ours in zip(times, seconds["ours"], strict=True))
         difference = abs(values[name] - values["ours"]) / traces
         print(f"{name:15} {statistics.median(times):6.2f} s   {ratio:5.1f} times ours   {difference:.1e} of traces")
+        numbers |= {f"{name}, seconds": statistics.median(times), f"{name} ratio": ratio}
+    record(f"Frechet distance, d = {d}, n = {n}", **numbers)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """An array file that is larger than data.memory is read from disk, and gives the bits of one that is in memory."""
 
 import pickle
+from contextlib import closing
 from itertools import islice
 
 import numpy as np
 import pytest
 import torch
 
+from saddlepoint import compose, train
 from saddlepoint.data.image_folder import ImageFolder
 from saddlepoint.error import Mistake
 
@@ -52,11 +54,10 @@ def test_a_mapped_file_gives_the_rows_of_memory(tmp_path, layout, kind, suffix):
 def test_batches_do_not_depend_on_workers_also_from_the_middle_of_an_epoch(tmp_path, workers):
     memory, disk = pair(saved(tmp_path, images(), ".npz"), workers=workers, flip=True)
     before = torch.get_rng_state()
-    streams = memory.training_batches(17), disk.training_batches(17)
-    for expected, batch in islice(zip(*streams, strict=True), 6):  # crosses epochs: train holds 24
-        assert batch.x.equal(expected.x)
-        assert batch.y.equal(expected.y)
-    streams[1].close()
+    with closing(disk.training_batches(17)) as batches:
+        for expected, batch in islice(zip(memory.training_batches(17), batches, strict=True), 6):  # crosses epochs: 24
+            assert batch.x.equal(expected.x)
+            assert batch.y.equal(expected.y)
     assert torch.get_rng_state().equal(before)
 
 
@@ -98,3 +99,17 @@ def test_another_content_of_equal_size_is_noticed(tmp_path):
     second = ImageFolder(saved(tmp_path, x, ".npy"), memory=0, workers=0)
     second.split("train")
     assert second.describe()["files"] != files
+
+
+@pytest.mark.slow  # three trainings
+def test_a_run_that_resumes_from_disk_with_workers_has_the_weights_of_one_from_memory(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1), np.uint8)
+    shared = ["data=image_folder", f"data.folder={saved(tmp_path, x, '.npz')}", "data.channels=1", "batch=16",
+              "metric=[]", "logger=none", "callback=[checkpoint]", "name=run"]  # fmt: skip
+    forms = {"memory": [], "disk": ["data.memory=0", "data.workers=2"]}
+    for name, images in {"memory": (640,), "disk": (320, 640)}.items():
+        for n in images:
+            train(compose([*shared, *forms[name], f"images={n}", f"outputs={tmp_path / name}"]))
+    a, b = (torch.load(tmp_path / name / "run" / "seed0" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+            for name in forms)  # fmt: skip
+    assert all(a[key].equal(b[key]) for key in a if isinstance(a[key], torch.Tensor))

@@ -24,7 +24,6 @@ from saddlepoint.run.folder import Run, load_json
 RUNNING, KILLED, NO_SUMMARY = "running", "killed", "without a summary"
 SEED = re.compile(r"^seed: (-?\d+)$", re.MULTILINE)
 TOP_LEVEL_KEY = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is ten times as fast
 Event = Mapping[str, Any]
 
 
@@ -160,7 +159,7 @@ class ConfigCache:
         for block in TOP_LEVEL_KEY.split(text):
             if block not in self._blocks:
                 try:
-                    self._blocks[block] = yaml.load(block, LOADER)
+                    self._blocks[block] = _load_yaml(block)
                 except yaml.YAMLError:  # such as an alias of another block
                     return None
             values = self._blocks[block]
@@ -182,9 +181,13 @@ def _load_record(folder: Path, cache: ConfigCache) -> Record:
     return Record(folder, seed, config, summary, status)
 
 
+def _load_yaml(text: str) -> Any:
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # the C loader is ten times as fast
+
+
 def _parse_yaml(text: str, folder: Path) -> dict[str, Any]:
     try:
-        config = yaml.load(text, LOADER)
+        config = _load_yaml(text)
     except yaml.YAMLError as error:
         raise Mistake(f"{folder}/config.yaml cannot be read ({first_line(error)}); leave this run out") from None
     if not isinstance(config, dict):

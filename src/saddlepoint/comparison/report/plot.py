@@ -68,7 +68,8 @@ def plot_curves(arms: Sequence[Arm], metric: str, lower_is_better: bool = True, 
     for i, (arm, axes) in enumerate(zip(arms, panels if separate else panels * len(arms), strict=True)):
         colour, linestyle = (canvas.BLUE, "-") if separate else canvas.STYLES[i]
         if separate:
-            axes.add_collection(LineCollection(lines, colors=canvas.GREY, alpha=0.4, linewidths=0.6, zorder=0))
+            grey = LineCollection(lines, colors=canvas.GREY, alpha=0.4, linewidths=0.6, zorder=0)
+            axes.add_collection(grey, autolim=False)  # the panel of each arm has its limits
         _draw_curve(axes, arm, means[i], colour, linestyle)
         if separate:
             axes.set_title(canvas.wrap_label(arm.name, 34), fontsize=7, loc="left", y=1.0)
