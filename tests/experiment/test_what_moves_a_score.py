@@ -58,7 +58,7 @@ METRICS = {
     "gan_train": {"epochs": 2, "seed": 1},
 }
 POINTS = {"modes"}  # of data that know their modes
-OF_PAIRS = {"paired"}  # of games from image to image: tests/metric/test_paired.py
+OF_PAIRS = {"paired", "permuted_class_agreement"}  # of games from image to image: tests of the same names
 OF_TEXT = {"bleu", "exact_match", "language_model", "nll_oracle"}  # tests/metric/test_text_metrics.py
 OF_SOUND = {"mel_distance", "speaker_coverage"}  # tests/metric/test_mel_distance.py, test_speaker_coverage.py
 BEFORE = [
