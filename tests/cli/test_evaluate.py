@@ -219,7 +219,7 @@ def test_runs_of_one_protocol_have_no_protocol_factor(record, console):
 
 
 def test_runs_of_different_data_are_refused(record, tmp_path, console):
-    points = run(tmp_path, "data=gaussians", "images=640")
+    points = run(tmp_path, "data=gaussians", "images=64", "evaluation.n=64")
     with pytest.raises(Mistake, match="different data"):
         against(record.folder, points.folder, console=console)
 

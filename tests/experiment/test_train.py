@@ -103,8 +103,9 @@ def test_dropout_and_batch_norm_resume_exactly(tmp_path):
         sys.path.remove(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_run_killed_after_its_first_checkpoint_resumes_to_the_same_result(tmp_path):
-    """SIGKILL at an arbitrary moment, then the same command."""
+    """SIGKILL at an arbitrary moment, then the same command; test_crash.py stops a run at each of its operations."""
     settings = [
         "images=32000",
         "callback.checkpoint.images_between=1280",

@@ -15,13 +15,16 @@ from saddlepoint.layer.minibatch_discrimination import MinibatchDiscrimination
 from saddlepoint.turn import Batch
 
 
+WORLDS = [2, pytest.param(4, marks=pytest.mark.slow)]
+
+
 @cache
 def _weights(world):
     return run_on_ranks(all_games, world)
 
 
 @pytest.mark.parametrize("name", GAMES)
-@pytest.mark.parametrize("world", [2, 4])
+@pytest.mark.parametrize("world", WORLDS)
 def test_several_ranks_match_one_process_on_the_same_global_batch(name, world):
     (expected,) = _weights(1)
     for actual in _weights(world):
@@ -40,7 +43,7 @@ def test_each_step_sends_one_message_with_gradients_and_batch_norm_statistics():
         assert sizes == [d, g] * 5, name
 
 
-@pytest.mark.parametrize("world", [2, 4])
+@pytest.mark.parametrize("world", WORLDS)
 def test_ranks_hold_exactly_the_same_game_with_batch_norm_too(world):
     first, *others = _weights(world)
     for name in [*GAMES, "batch norm"]:

@@ -11,28 +11,26 @@ QUIET = ["logger=none", "evaluation.extractor=null", "callback=[finite,checkpoin
          "architecture.discriminator.widths=[16]"]  # fmt: skip
 LAST = "run/seed0/checkpoints/last.ckpt"
 CONFIGS = {
-    "historical averaging": ["regularizer=[historical_averaging]"],
+    "historical averaging, schedules": [
+        "regularizer=[historical_averaging]",
+        "+schedule@optimizer.generator.lr=cosine", "optimizer.generator.lr={start: 1e-3, end: 1e-4, images: 480}",
+        "+schedule@optimizer.discriminator.lr=linear", "optimizer.discriminator.lr={start: 1e-3, end: 0, images: 480}",
+    ],
     "minibatch discrimination, semi-supervised, mirrored": [
         "data.flip=true", "data.labels=2", "regularizer=[classification]",
         "architecture.discriminator.heads={label: 10}",
         "+layer@architecture.discriminator.neck=minibatch_discrimination", "architecture.discriminator.neck.kernels=4",
     ],
-    "virtual batch norm": [
+    "virtual batch norm, projection by class": [
         "+layer@architecture.generator.norm=virtual_batch_norm", "architecture.generator.norm.reference=8",
+        "game=conditional", "architecture.generator.condition={label: 10}",
+        "+layer@architecture.discriminator.readout=projection",
     ],
     "D:G 5:1": ["game.players.generator.every=5", "regularizer=[gradient_penalty]", "objective=wasserstein"],
     "adaptive augmentation": [
         "game=adaptive_augment", "game.makers.augment.speed=1000", "game.makers.augment.start=0.5",
     ],
-    "projection, by class": [
-        "game=conditional", "architecture.generator.condition={label: 10}",
-        "+layer@architecture.discriminator.readout=projection",
-    ],
     "tokens": ["architecture=sequence", "data=text_lines", "data.unit=word", "data.folder={sentences}"],
-    "schedules": [
-        "+schedule@optimizer.generator.lr=cosine", "optimizer.generator.lr={start: 1e-3, end: 1e-4, images: 480}",
-        "+schedule@optimizer.discriminator.lr=linear", "optimizer.discriminator.lr={start: 1e-3, end: 0, images: 480}",
-    ],
 }  # fmt: skip
 
 

@@ -22,10 +22,11 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_flipped_bit_in_any_byte_is_detected(folder):
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_flipped_bit_in_any_byte_is_detected(folder, step):
     last = folder / "last.ckpt"
     content = last.read_bytes()
-    for i in range(len(content)):
+    for i in range(0, len(content), step):
         last.write_bytes(content[:i] + bytes([content[i] ^ (1 << i % 8)]) + content[i + 1 :])
         with pytest.raises((ValueError, zipfile.BadZipFile)):
             verify_checksum(last)
