@@ -114,6 +114,7 @@ def test_a_run_of_tokens_is_sampled_measured_exported_examined_and_compared(
     ("overrides", "message"),
     [
         (["metric=[inception_score]"], "language_model"),
+        (["metric=[parzen]"], "language_model"),
         (["metric=[nll_oracle]", "evaluation.extractor=inception"], "identity"),
     ],
 )

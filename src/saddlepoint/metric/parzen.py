@@ -92,7 +92,7 @@ class Parzen(Metric):
         self._splits = {}
         sizes, self._modality = data.describe()["sizes"], modality_of(data)
         if not self._modality.ordered:
-            return f"it measures a density, and {self._modality.name} have none; use a metric of features"
+            return f"it measures a density, and {self._modality.name} have none.{self._modality.metric_hint}"
         if missing := [name for name in NEEDED_SPLITS if not sizes.get(name)]:
             return f"it needs the splits {', '.join(NEEDED_SPLITS)}, and the data have no {' and no '.join(missing)}"
         self._splits = {name: data.split(name) for name in NEEDED_SPLITS}
