@@ -107,7 +107,7 @@ def test_tokens_have_no_density() -> None:
     data = SimpleNamespace(
         modality=Tokens(["", "a"]), shape=(3, 2), describe=lambda: {"sizes": {"validation": 9, "test": 9}}
     )
-    assert "tokens have none; use a metric of features" in str(Parzen().setup(data))
+    assert "tokens have none. For tokens there are metric=[language_model" in str(Parzen().setup(data))
 
 
 def test_sigma_is_chosen_on_validation_samples_alone(points) -> None:
