@@ -1,5 +1,7 @@
 """An array file that is larger than data.memory is read from disk, and gives the bits of one that is in memory."""
 
+import atexit
+import multiprocessing
 import pickle
 from contextlib import closing
 from itertools import islice
@@ -9,6 +11,7 @@ import pytest
 import torch
 
 from saddlepoint import compose, train
+from saddlepoint.data.disk_split import close_open_iterators
 from saddlepoint.data.image_folder import ImageFolder
 from saddlepoint.error import Mistake
 
@@ -59,6 +62,21 @@ def test_batches_do_not_depend_on_workers_also_from_the_middle_of_an_epoch(tmp_p
             assert batch.x.equal(expected.x)
             assert batch.y.equal(expected.y)
     assert torch.get_rng_state().equal(before)
+
+
+def test_workers_of_an_iterator_that_an_error_left_open_end_at_exit(tmp_path, monkeypatch):
+    """They ignore SIGTERM, and Python waits for them."""
+    at_exit = []
+    monkeypatch.setattr(atexit, "register", at_exit.append)
+    monkeypatch.setattr(atexit, "unregister", lambda function: None)
+    _, disk = pair(saved(tmp_path, images(), ".npz"), workers=2)
+    batches = disk.training_batches(17)
+    next(batches)
+    workers = [child for child in multiprocessing.active_children() if child.daemon]
+    assert len(workers) == 2
+    assert at_exit[-1] is close_open_iterators, "functions run in reverse order, and those of torch wait for workers"
+    close_open_iterators()
+    assert not any(worker.is_alive() for worker in workers)
 
 
 def test_a_fortran_array_is_read_in_its_order(tmp_path):

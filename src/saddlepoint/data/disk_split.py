@@ -4,8 +4,11 @@ Each worker holds up to two batches ready (the default of torch's DataLoader).  
 memory, from which the copy to the device does not block.
 """
 
+import atexit
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -40,7 +43,12 @@ class DiskSplit(Split):
             yield x.to(device, non_blocking=True), None if y is None else y.to(device, non_blocking=True)
 
     def read_in_workers(self, indices: Iterable[Tensor], device: torch.device) -> Iterator[ReadRows]:
-        """Yield the rows at each index, on the CPU; in pinned memory if `device` is a GPU."""
+        """Return an iterator of the rows at each index, on the CPU; in pinned memory if `device` is a GPU."""
+        batches = self._read_in_workers(indices, device)
+        _OPEN.add(batches)
+        return batches
+
+    def _read_in_workers(self, indices: Iterable[Tensor], device: torch.device) -> Generator[ReadRows]:
         loader = DataLoader(
             _Reader(self),
             batch_size=None,
@@ -50,7 +58,7 @@ class DiskSplit(Split):
             generator=torch.Generator(),  # else the loader draws a seed from torch's global generator
             worker_init_fn=_ignore_ending_signals,
         )
-        for rows in loader:
+        for rows in _close_at_exit(iter(loader)):  # not a variable, which the traceback of an error would keep open
             if isinstance(rows, Mistake):
                 raise rows
             yield rows
@@ -60,6 +68,25 @@ def _ignore_ending_signals(worker: int) -> None:
     """Ignore the signals with which a scheduler ends every process of a job, so that the run can finish its round."""
     for number in ending_signals():
         signal.signal(number, signal.SIG_IGN)
+
+
+def _close_at_exit(results: Iterator[Any]) -> Iterator[Any]:
+    """Register `close_open_iterators` to run before what torch has just registered, which waits for the workers."""
+    atexit.unregister(close_open_iterators)
+    atexit.register(close_open_iterators)
+    return results
+
+
+_OPEN: WeakSet[Generator[ReadRows]] = WeakSet()
+
+
+def close_open_iterators() -> None:
+    """End the workers of all iterators. An error can leave some open, and Python would wait for them without end.
+
+    At exit it sends SIGTERM, which they ignore.
+    """
+    for batches in list(_OPEN):
+        batches.close()
 
 
 class _Reader(Dataset):
