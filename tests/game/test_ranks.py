@@ -14,7 +14,6 @@ from saddlepoint.game.data_parallel import check_coupled_modules
 from saddlepoint.layer.minibatch_discrimination import MinibatchDiscrimination
 from saddlepoint.turn import Batch
 
-
 WORLDS = [2, pytest.param(4, marks=pytest.mark.slow)]
 
 
