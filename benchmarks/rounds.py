@@ -43,6 +43,7 @@ class Bare:
         self.average = copy.deepcopy(self.g).requires_grad_(False)
         self.averaged, self.live = ([*net.parameters(), *net.buffers()] for net in (self.average, self.g))
         self.averaged, self.live = ([t for t in ts if t.is_floating_point()] for ts in (self.averaged, self.live))
+        self.d_parameters = list(self.d.parameters())
         self.decay = 0.5 ** (config.batch / 20_000)
         self.latents, self.batch = game.prior.total_dim, config.batch
         self.d_loss, self.g_loss = LOSSES[config.choice.objective]
@@ -74,12 +75,12 @@ class Bare:
             loss = loss + 10 * ((slope.square().flatten(1).sum(1) + 1e-12).sqrt() - 1).square().mean()
         loss.backward()
         self.opt_d.step()
-        for p in self.d.parameters():
+        for p in self.d_parameters:
             p.requires_grad_(False)
         self.opt_g.zero_grad()
         self.g_loss(self.d(self.g({"z": torch.randn(self.batch, self.latents)})).logits).backward()
         self.opt_g.step()
-        for p in self.d.parameters():
+        for p in self.d_parameters:
             p.requires_grad_(True)
         with torch.no_grad():
             torch._foreach_lerp_(self.averaged, self.live, 1 - self.decay)

@@ -63,8 +63,8 @@ class Stream:
         """Draw from N(0, 1), shape [n, *shape]."""
         width = math.prod(shape)
         padded = -(-width // BLOCK) * BLOCK
-        draw = torch.randn(n * self.world_size, padded, generator=self.generator)[:, :width]
-        return self._rank_slice(draw.reshape(-1, *shape), n)
+        draw = torch.randn(n * self.world_size, padded, generator=self.generator).narrow(1, 0, width)
+        return self._rank_slice(draw if len(shape) == 1 else draw.reshape(-1, *shape), n)
 
     def uniform(self, n: int, *shape: int) -> Tensor:
         """Draw from U[0, 1), shape [n, *shape]."""
@@ -85,7 +85,7 @@ class Stream:
         return torch.arange(first, first + n)
 
     def _rank_slice(self, draw: Tensor, n: int) -> Tensor:
-        return draw[self.rank * n : (self.rank + 1) * n].to(self.device)
+        return (draw if self.world_size == 1 else draw[self.rank * n : (self.rank + 1) * n]).to(self.device)
 
     @property
     def state(self) -> Tensor:

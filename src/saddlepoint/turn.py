@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -76,6 +76,7 @@ class Sample:
     judge: Callable[..., DiscriminatorOutput] | None
     needs_input_gradient: bool = False  # whether a term takes the slope of D at x; always true if x is such a leaf
     extra_output: Any = None  # what the network returned besides x: a posterior, log-probabilities, a style
+    _output: DiscriminatorOutput | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         """If a slope is taken at x, compute x and D in float32 or wider, whatever autocast is set to."""
@@ -83,18 +84,26 @@ class Sample:
         if self.needs_input_gradient and isinstance(self.x, Tensor):
             self.x = self.x.to(torch.promote_types(self.x.dtype, torch.float32))
 
-    @cached_property
+    @property
     def output(self) -> DiscriminatorOutput:
         """The output of the judge. Raises Mistake if this side has no judge."""
-        if self.judge is None:
-            raise Mistake("a term uses the logits of a side that has no judge: give it a judge in game.sides")
-        with full_precision(self.x) if self.needs_input_gradient else nullcontext():
-            return self.judge(self.x, self.condition)
+        if self._output is None:
+            if self.judge is None:
+                raise Mistake("a term uses the logits of a side that has no judge: give it a judge in game.sides")
+            with full_precision(self.x) if self.needs_input_gradient else nullcontext():
+                self._output = self.judge(self.x, self.condition)
+        return self._output
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether the judge has been evaluated."""
+        return self._output is not None
 
     @property
     def logits(self) -> Tensor:
         """The logits of D in float32 or wider, because losses need more range than half precision has."""
-        return self.output.logits.to(torch.promote_types(self.output.logits.dtype, torch.float32))
+        logits = self.output.logits
+        return logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
 
     @property
     def features(self) -> Tensor:
@@ -115,10 +124,11 @@ def _as_leaf(x: Any) -> Any:
     return x.to(torch.promote_types(x.dtype, torch.float32)).detach().requires_grad_()
 
 
-def full_precision(x: Any) -> torch.autocast:
+def full_precision(x: Any) -> AbstractContextManager[Any]:
     """Return a context that disables autocast: squared slopes exceed the range of half precision."""
     first = next(iter(x.values())) if isinstance(x, Mapping) else x
-    return torch.autocast(first.device.type, enabled=False)
+    device = first.device.type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 @dataclass
@@ -142,6 +152,12 @@ class Turn:
     prior: Any = None
     images: int = 0  # real images shown before this round
     samples: dict[str, Sample] = field(default_factory=dict)  # the sides made so far
+
+    def replace(self, **fields: Any) -> Turn:
+        """Return a turn with other fields and the same samples; dataclasses.replace takes four times as long."""
+        turn = Turn.__new__(Turn)
+        vars(turn).update(vars(self), **fields)
+        return turn
 
     def __getitem__(self, name: str) -> Sample:
         """Return the side `name`. Raises Mistake if the game has no such side."""
@@ -261,12 +277,12 @@ class Turn:
             )
         leaves = {*self.movers, *self.slope_at & {"latent"}}
         needs_grad = not self.dependencies.get(name, frozenset()).isdisjoint(leaves)
-        with torch.set_grad_enabled(needs_grad):
-            x = self.tensor(side.of)
-            if x is None:
-                raise Mistake(f"side {name} starts from {side.of}, which these data lack. {self._known_columns()}")
-            condition = self.condition(side.condition, x) if side.condition else {}
-            x, extra_output = self._apply_networks(side.by, x, condition) if side.by else (x, None)
+        if (x := self.tensor(side.of)) is None:
+            raise Mistake(f"side {name} starts from {side.of}, which these data lack. {self._known_columns()}")
+        condition, extra_output = self.condition(side.condition, x) if side.condition else UNCONDITIONAL, None
+        if side.by:
+            with torch.set_grad_enabled(needs_grad):
+                x, extra_output = self._apply_networks(side.by, x, condition)
         takes_slope = name in self.slope_at
         tensors = x.values() if isinstance(x, Mapping) else [x]
         if takes_slope and not (needs_grad and any(tensor.requires_grad for tensor in tensors)):

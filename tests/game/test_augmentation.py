@@ -47,7 +47,7 @@ def test_every_side_that_d_judges_is_augmented_by_the_same_module_whatever_the_t
              "architecture.discriminator.heads={label: 10}", "objective=relativistic", "data.labels=5"]  # fmt: skip
     game, batch, turns = turns_of(name, *terms)
     for player, turn in turns.items():
-        judged = {side: sample for side, sample in turn.samples.items() if "output" in vars(sample)}
+        judged = {side: sample for side, sample in turn.samples.items() if sample.is_judged}
         assert set(judged) == {"augmented_real", "augmented_fake"} | (
             {"labelled"} if player == "discriminator" else set()
         )

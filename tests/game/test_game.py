@@ -350,3 +350,20 @@ def test_a_generator_with_classes_samples_them_uniformly():
     assert torch.equal(torch.cat(labels), y[:500])
     assert plays.sample(7).shape == (7, 2)
     assert Sampler(game(hinge))(3)[1] is None
+
+
+def test_hooks_of_an_optimizer_are_called_at_each_step():
+    def steps(*hooked):
+        torch.manual_seed(0)
+        plays, seen = game(minimax), []
+
+        def register(plays, index):
+            for name in hooked if index == 0 else ():
+                plays.optimizer(name).register_step_post_hook(lambda *_: seen.append(1))
+
+        fit(plays, batches(4), [Watch(before=register)])
+        return len(seen), plays.state_dict()
+
+    (without, one), (twice, other) = steps(), steps("discriminator", "generator")
+    assert (without, twice) == (0, 8)
+    assert all(torch.equal(one[key], other[key]) for key in one)

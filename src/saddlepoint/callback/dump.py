@@ -7,9 +7,8 @@ of writing, because no component of Saddlepoint draws from them in a turn.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +23,7 @@ from saddlepoint.turn import Batch
 FORMAT = 1
 
 
-@dataclass(frozen=True)
-class TurnState:
+class TurnState(NamedTuple):
     """What a turn may change besides weights. Captured before each turn, so it must be cheap."""
 
     names: tuple[str, ...]  # of the players that move
@@ -50,7 +48,7 @@ def find_buffer_owners(game: Game) -> list[BufferOwner]:
 
 def capture_turn_state(game: Game, owners: Iterable[BufferOwner], names: Sequence[str], batch: Batch) -> TurnState:
     """Return copies of everything besides weights that the next turn of `game` may change."""
-    device = game.device
+    device = batch.x.device
     cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
     streams = {name: stream.state for name, stream in game.streams.items()}
     current = ((key, module._buffers[name]) for key, module, name in owners)

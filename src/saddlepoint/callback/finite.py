@@ -6,6 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 from saddlepoint import ranks
 from saddlepoint.callback.dump import (
@@ -42,9 +43,12 @@ class Finite(pl.Callback):
         self.images_between, self.run = check_images_between(images_between), run
         self._buffer_owners: list[BufferOwner] = []
         self._turn_state: TurnState | None = None  # before the current turn
+        self._small: dict[str, list[Tensor]] = {}  # by player: parameters whose gradients are always checked
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
         self._buffer_owners = find_buffer_owners(game)
+        for name in game.players:
+            self._small[name] = [p for p in game.players[name].network.parameters() if p.numel() <= SMALL]
         game.observers = [*(observer for observer in game.observers if observer is not self), self]
 
     def before_turn(self, game: Game, names: Sequence[str], batch: Batch) -> None:
@@ -55,12 +59,31 @@ class Finite(pl.Callback):
         """Check the terms and gradients of the next step. Raises Diverged."""
         if (state := self._turn_state) is None:
             return
-        images = game.images + game.global_batch_size(state.batch)
-        due = images // self.images_between > game.images // self.images_between
-        if game.device.type == "cpu" or due:
-            scaled = game.scaler is not None  # a gradient scaler skips steps with bad gradients
-            bad = [*_bad_terms(game, state.names), *([] if scaled else _bad_gradients(game, state.names))]
+        if state.batch.x.device.type == "cpu" or self._is_due(game, state.batch):
+            bad = _bad_terms(game, state.names)
+            if game.scaler is None:  # a gradient scaler skips steps with bad gradients
+                bad += self._bad_gradients(game, state.names)
             self._dump_and_raise_if_bad(game, bad, "before")
+
+    def _is_due(self, game: Game, batch: Batch) -> bool:
+        """Whether this round reaches or passes a multiple of `images_between`."""
+        images = game.images + game.global_batch_size(batch)
+        return images // self.images_between > game.images // self.images_between
+
+    def _bad_gradients(self, game: Game, players: Iterable[str]) -> list[str]:
+        """Return the gradients of `players` that are NaN or infinite.
+
+        A bad value in the backward pass reaches the biases of all earlier layers, which are a thousandth of all
+        parameters. Large gradients are therefore checked only if a small one is bad, or if there are no small ones.
+        """
+        bad = []
+        for name in players:
+            gradients = [p.grad.flatten() for p in self._small[name] if p.grad is not None]
+            gradients = gradients or [gradient.flatten() for gradient in named_gradients(game, name).values()]
+            if gradients and not math.isfinite(torch.cat(gradients).sum().item()):
+                bad_keys = (key for key, x in named_gradients(game, name).items() if not torch.isfinite(x).all())
+                bad += [f"{GRADIENT} of players.{name}.network.{key}" for key in bad_keys]
+        return bad
 
     def on_save_checkpoint(self, trainer: pl.Trainer, game: Game, checkpoint: dict[str, Any]) -> None:
         weights = (name for name, parameter in game.named_parameters() if not torch.isfinite(parameter).all())
@@ -69,7 +92,7 @@ class Finite(pl.Callback):
 
     def _dump_and_raise_if_bad(self, game: Game, bad: list[str], noticed: str) -> None:
         """Raise Diverged if any rank has a bad value; that rank dumps its turn first."""
-        if not ranks.max(len(bad)):
+        if (not bad and game.world_size == 1) or not ranks.max(len(bad)):
             return
         bad_by_rank = ranks.all_gather_object(bad)
         # prefer a term to a gradient: gradients are averaged, so all ranks share a bad one, and a term names its rank
@@ -97,19 +120,3 @@ def _bad_terms(game: Game, players: Iterable[str]) -> list[str]:
         for term, loss in game.last_losses.get(player, ({}, {}))[0].items()
         if not math.isfinite(loss.item())
     ]
-
-
-def _bad_gradients(game: Game, players: Iterable[str]) -> list[str]:
-    """Return the gradients of `players` that are NaN or infinite.
-
-    A bad value in the backward pass reaches the biases of all earlier layers, which are a thousandth of all parameters.
-    Large gradients are therefore checked only if a small one is bad, or if there are no small ones.
-    """
-    bad = []
-    for name in players:
-        gradients = [p.grad.flatten() for p in game.trainable_parameters(name) if p.grad is not None]
-        small = [gradient for gradient in gradients if len(gradient) <= SMALL] or gradients
-        if small and not math.isfinite(torch.cat(small).sum().item()):
-            keys = (key for key, gradient in named_gradients(game, name).items() if not torch.isfinite(gradient).all())
-            bad += [f"{GRADIENT} of players.{name}.network.{key}" for key in keys]
-    return bad

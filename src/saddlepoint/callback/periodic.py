@@ -107,8 +107,12 @@ class Blocks(pl.Callback):
 
 def _acts_in_batches(owner: Any, base: type) -> bool:
     """Whether an object defines one of Lightning's hooks around a batch, in its class or as an attribute."""
-    hooks = ("on_train_batch_start", "on_train_batch_end")
-    return any(getattr(getattr(owner, hook), "__func__", None) is not getattr(base, hook) for hook in hooks)
+    start, end = owner.on_train_batch_start, owner.on_train_batch_end
+    defaults: Any = base
+    return (
+        getattr(start, "__func__", None) is not defaults.on_train_batch_start
+        or getattr(end, "__func__", None) is not defaults.on_train_batch_end
+    )
 
 
 class StopAtImages(pl.Callback):

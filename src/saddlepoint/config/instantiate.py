@@ -38,10 +38,11 @@ def instantiate(node: Any, path: str, **arguments: Any) -> Any:
         return None
     root = node._get_root()
     try:
-        node = _build_partials(_checked_copy(node, path))
+        node = _checked_copy(node, path)
         if arguments:
             return hydra.utils.instantiate(node, _convert_="all", _partial_=True)(**arguments)
-        return _plain_partial(hydra.utils.instantiate(node, _convert_="all"))
+        result = hydra.utils.instantiate(node, _convert_="all")
+        return _plain_partial(result) if isinstance(result, partial) else result
     except InstantiationException as error:
         cause: BaseException = error.__cause__ or ValueError(" ".join(str(error).splitlines()[:2]))
         if match := re.search(r"full_key: (\S+)", str(error)):
@@ -56,31 +57,30 @@ def instantiate(node: Any, path: str, **arguments: Any) -> Any:
     raise cause
 
 
-def _build_partials(node: Any) -> Any:
-    """Replace the nodes with `_partial_` below `node` by their partial functions, innermost first, and return `node`.
+def _plain_partial(value: partial[Any]) -> partial[Any]:
+    """Return a partial function of Hydra as a plain one.
 
-    Hydra's own partials check the target again at each call, which costs a fifth of a small round (an objective, a
-    schedule); it was checked when the node was copied.
+    Hydra's checks the target again at each call, which costs a fifth of a small round (an objective, a schedule); it
+    was checked when the node was copied.
     """
-    for _, container, name, child in reversed(tree_entries(node)):
-        if isinstance(child, DictConfig) and child.get("_partial_"):
-            container[name] = _plain_partial(hydra.utils.instantiate(child, _convert_="all"))
-    return node
-
-
-def _plain_partial(value: Any) -> Any:
-    return partial(value.func, *value.args, **value.keywords) if isinstance(value, partial) else value
+    return partial(value.func, *value.args, **value.keywords)
 
 
 def _checked_copy(node: Any, path: str) -> Any:
-    """Return the node without interpolations, after checking its targets, and its texts for secrets."""
+    """Return the node without interpolations, after checking its targets, and its texts for secrets.
+
+    The nodes with `_partial_` below it are replaced by their partial functions.
+    """
     root, entries = node._get_root(), tree_entries(node, path)
-    has_interpolations = node._is_interpolation()
-    for *_, child in entries:
+    has_interpolations, has_partials = node._is_interpolation(), False
+    for *_, name, child in entries:
         has_interpolations = has_interpolations or (child is not None and child._is_interpolation())
+        has_partials = has_partials or name == "_partial_"
     result = allow_list.resolved_copy(node) if has_interpolations else copy.deepcopy(node)
-    texts = []
-    for key, _, name, child in tree_entries(result, path) if has_interpolations else entries:
+    texts, partials = [], []
+    for key, container, name, child in tree_entries(result, path) if has_interpolations or has_partials else entries:
+        if isinstance(child, DictConfig) and child.get("_partial_"):
+            partials.append((container, name, child))
         if child is not None and isinstance(text := child._value(), str):
             texts.append((key, text))
             if name == "_target_" and text not in _LOCATED:
@@ -88,6 +88,8 @@ def _checked_copy(node: Any, path: str) -> Any:
     if has_interpolations or not isinstance(root, CheckedConfig):  # else it was checked when the config was composed
         config_file.check_no_secrets(texts)
     result._set_flag(["allow_objects", "struct", "readonly"], [True, False, False])
+    for container, name, child in reversed(partials):  # innermost first
+        container[name] = _plain_partial(hydra.utils.instantiate(child, _convert_="all"))
     return result
 
 

@@ -5,6 +5,7 @@ change nothing: a run that resumes at position p trains on the same images as on
 """
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -26,6 +27,7 @@ from saddlepoint.stream import derive_seed
 from saddlepoint.turn import BATCH_COLUMNS, Batch
 
 ALL_SPLITS = "all"  # the name of all splits together
+SMALL = 2**22  # numbers in float form, 16 MiB
 UNPAIRED = "unpaired"  # the name of the random stream of columns that are not paired with x
 Rows = tuple[Tensor, Tensor | None]  # x in stored form (see `modality`), [n, ...]; y int64 [n] or None
 
@@ -364,12 +366,13 @@ class Data(LightningDataModule):
                 f"batch={self.batch} does not divide among {world_size} devices: choose a multiple of {world_size}."
             )
         train, per_rank = self.split("train"), self.batch // world_size
-        order = ShuffledOrder(len(train), self.seed)
+        n = len(train)
+        order = ShuffledOrder(n, self.seed)
         firsts = count(start + rank * per_rank, self.batch)
         indices = (order.indices(first, first + per_rank) for first in firsts)
-        augmentation = Augmentation(len(train), self.batch, self.batch, self.seed, self.flip, self.jitter)
+        augmentation = Augmentation(n, self.batch, self.batch, self.seed, self.flip, self.jitter)
         draws = augmentation.draws(start, rank, world_size)
-        rows = self._augmented_batches(self._float_batches(train.batches_at(indices, self.device)), augmentation, draws)
+        rows = self._augmented_batches(self._float_batches(train, indices), augmentation, draws)
         labelled = self._labelled_batches(start, rank, world_size)
         columns = self._extra_column_batches(train, start, rank, world_size)
         return (Batch(x, y, pair, extra) for (x, y), pair, extra in zip(rows, labelled, columns, strict=False))
@@ -396,8 +399,11 @@ class Data(LightningDataModule):
             for index, draw in zip(indices, augmentation.draws(start, rank, world_size), strict=False)
         )
 
-    def _float_batches(self, batches: Iterator[Rows]) -> Iterator[Rows]:
-        return ((self.modality.to_float(x), y) for x, y in batches)
+    def _float_batches(self, split: Split, indices: Iterator[Tensor]) -> Iterator[Rows]:
+        """Yield the rows of a split at each index in float form, on the device; a small split is converted once."""
+        if type(split) is Split and len(split.x) * math.prod(self.shape) <= SMALL and self.device.type == "cpu":
+            return Split(split.name, self.modality.to_float(split.x), split.y, split.classes).batches_at(indices)
+        return ((self.modality.to_float(x), y) for x, y in split.batches_at(indices, self.device))
 
     def _augmented_batches(
         self, batches: Iterator[Rows], augmentation: Augmentation, draws: Iterator[Tensor]
@@ -415,11 +421,10 @@ class Data(LightningDataModule):
             raise Mistake(f"data.labelled_batch={self.labelled_batch} does not divide among {world_size} devices.")
         x, y = self.split("train")[self.labelled_indices]  # few: kept in memory even if the split is on disk
         indices = index_stream(len(x), self.batch, self.labelled_batch, self.seed, start, rank, world_size)
-        batches = Split("labelled", x, y, self.classes).batches_at(indices, self.device)
         sizes = self.batch, self.labelled_batch
         augmentation = Augmentation(len(x), *sizes, self.seed, self.flip, self.jitter, ("labelled",))
         draws = augmentation.draws(start, rank, world_size)
-        floats = self._float_batches(batches)
+        floats = self._float_batches(Split("labelled", x, y, self.classes), indices)
         return ((x, y) for x, y in self._augmented_batches(floats, augmentation, draws) if y is not None)
 
     def train_dataloader(self) -> Iterable[Any]:

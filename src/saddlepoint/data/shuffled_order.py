@@ -34,4 +34,4 @@ class ShuffledOrder:
             chunk = self.permutation(epoch)[first : first + stop - start]
             chunks.append(chunk)
             start += len(chunk)
-        return torch.cat(chunks) if chunks else torch.empty(0, dtype=torch.int64)
+        return chunks[0] if len(chunks) == 1 else torch.cat(chunks or [torch.empty(0, dtype=torch.int64)])

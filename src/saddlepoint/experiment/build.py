@@ -219,8 +219,8 @@ def set_threads(config: CheckedConfig, game: Game) -> None:
 
 def check_labels_exist(game: Game, data: Any) -> None:
     """Raise Mistake if a term needs labelled images and the data have none: it would train on nothing."""
-    for name in game.players:
-        for term in game.player(name).terms.values():
+    for name, player in game.players.items():
+        for term in player.terms.values():
             if "labelled" in getattr(term, "sides", ()) and getattr(data, "labels", None) is None:
                 raise Mistake(
                     f"{name}: a term needs labelled images, and these data have none: data.labels=10 labels ten per "
@@ -297,7 +297,7 @@ def check_batch_sizes(config: CheckedConfig, game: Game) -> None:
 
 def check_terms_and_makers(game: Game) -> list[str]:
     """Call `check_game` of every term that counts, and of makers that define it; return the warnings."""
-    terms = {f"regularizer.{p}.{key}": term for p in game.players for key, term in game.player(p).terms.items()}
+    terms = {f"regularizer.{p}.{key}": term for p, player in game.players.items() for key, term in player.terms.items()}
     makers = {f"game.makers.{key}": maker for key, maker in game.makers.items() if hasattr(maker, "check_game")}
     lines: dict[str, str] = {}  # each once, although both generators of a cycle may have the term
     for path, component in {**terms, **makers}.items():

@@ -103,7 +103,7 @@ def fit(config: CheckedConfig, console: Console | None = None) -> Run:
 
 def _format_parameter_counts(game: Game) -> str:
     """Format the number of parameters of each player."""
-    counts = {name: sum(map(torch.numel, game.player(name).network.parameters())) for name in game.players}
+    counts = {name: sum(map(torch.numel, player.network.parameters())) for name, player in game.players.items()}
     return f"parameters: {', '.join(f'{name} {count:,}' for name, count in counts.items())}"
 
 

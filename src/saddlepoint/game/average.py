@@ -53,7 +53,7 @@ class Average(nn.Module):
     def update(self, network: nn.Module, images: int) -> None:
         """Update the average with the weights of `network` after `images` images."""
         live_weight = self._next_live_weight(images)
-        self.images, self.has_stale_statistics = images, True
+        vars(self).update(images=images, has_stale_statistics=True)  # nn.Module.__setattr__ takes longer than the rest
         torch._foreach_lerp_(_floating_tensors(self.network), _floating_tensors(network), live_weight)  # pyright: ignore[reportPrivateImportUsage]
 
     def _next_live_weight(self, images: int) -> float:

@@ -43,7 +43,7 @@ def dry_run(game: Game, batch: Batch) -> list[str]:
         trial.train()
         rows = batch.map(lambda column: column[:ROWS])
         for name in trial.players:
-            player = trial.player(name)
+            player = trial.players[name]
             ((turn, (draws,)),) = trial.build_turns(rows, [name])
             values = {f.name: getattr(turn, f.name) for f in fields(turn)}
             turn = _RecordingTurn(**{**values, "player": player, "used": used})

@@ -5,7 +5,6 @@ Goodfellow et al. 2014 (arXiv:1406.2661), algorithm 1, with the inner loop repla
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -86,8 +85,7 @@ class Game(GameModule):
                 self.step(movers, batch)
                 if turns:
                     self.run_after_turn_hooks(movers, turns)
-        self.images += self.global_batch_size(batch)
-        self.rounds += 1
+        self.count_round(batch)
 
     def is_due(self, name: str) -> bool:
         """Whether a player moves in this round; with every=5, it first moves in the fifth."""
@@ -103,13 +101,15 @@ class Game(GameModule):
         players = [self.players[name] for name in names]
         chunks = players[0].accumulate
         for name in names:
-            self._optimizers[name].zero_grad()
+            self.clear_gradients(name)
         turns = self.build_turns(batch, names, chunks)
         for turn, draws in turns:
             for name, player, player_draws in zip(names, players, draws, strict=True):
-                losses = player.losses(replace(turn, player=player), self.rounds // player.every, player_draws)
+                losses = player.losses(turn.replace(player=player), self.rounds // player.every, player_draws)
                 if losses:
-                    loss = cast(Tensor, sum(losses.values())) / chunks
+                    first, *others = losses.values()
+                    loss = cast(Tensor, sum(others, first))  # not from 0, which would be a node of the graph
+                    loss = loss if chunks == 1 else loss / chunks
                     retain_graph = player is not players[-1]
                     self.accumulate_gradient(loss, self._trainable_parameters[name], retain_graph)
                 telemetry.record_turn(self, name, losses, turn)

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -78,6 +78,7 @@ class Player(nn.Module):
             if not isinstance(value, int | float | bool | None) and has_schedule(value)
         }
         self._optimizer = optimizer
+        vars(self).update(self._modules)  # an attribute is found at once, in nn.Module only after a slow search
 
     @property
     def terms(self) -> dict[str, Regularizer]:
@@ -104,15 +105,13 @@ class Player(nn.Module):
         ones, but the game must be bit for bit that without the term.
         """
         losses: dict[str, Tensor] = {}
-        # a leaf, so that backward() works and gives no weight a gradient
-        zero = torch.zeros((), device=turn.batch.x.device, requires_grad=True)
         if self.objective is not None:
             weight, keys = value_at(self.weight, turn.images), self.adversarial_keys
-            losses = self.adversarial_losses(turn, weight) if weight != 0 else dict.fromkeys(keys, zero)
+            losses = self.adversarial_losses(turn, weight) if weight != 0 else {key: _zero(turn) for key in keys}
         for name, term in self.due_terms(turn_number).items() if self.regularizers else ():
             weight = value_at(term.weight, turn.images)
-            term_turn = replace(turn, term_draw=draws[name]) if name in draws else turn
-            losses[name] = weight * term.every * term(term_turn) if weight != 0 else zero
+            term_turn = turn.replace(term_draw=draws[name]) if name in draws else turn
+            losses[name] = _weighted(weight * term.every, term(term_turn)) if weight != 0 else _zero(turn)
         return losses
 
     def adversarial_losses(self, turn: Turn, weight: float) -> dict[str, Tensor]:
@@ -126,8 +125,9 @@ class Player(nn.Module):
         losses = {}
         for key, term, sample_by_role in zip(self.adversarial_keys, self.adversarial_terms, samples, strict=True):
             logits = {role: sample.logits for role, sample in sample_by_role.items()}
-            _check_shapes(logits)
-            losses[key] = weight * term.weight * self.objective(**logits)
+            if len(logits) > 1:
+                _check_shapes(logits)
+            losses[key] = _weighted(weight * term.weight, self.objective(**logits))
         return losses
 
     def draw_for_terms(self, turn_number: int, images: int, n: int, stream: Stream) -> dict[str, Any]:
@@ -184,6 +184,16 @@ def _adversarial_keys(terms: Sequence[AdversarialTerm]) -> list[str]:
     if len(set(names)) < len(names):
         raise ValueError(f"sees has the same sides twice, {names}: use one entry with the sum of the weights")
     return [f"adversarial/{name}" for name in names]
+
+
+def _weighted(weight: float, loss: Tensor) -> Tensor:
+    """Return weight * loss; the loss itself if the weight is 1, since each node of the graph takes time."""
+    return loss if weight == 1 else weight * loss
+
+
+def _zero(turn: Turn) -> Tensor:
+    """Return a loss of 0: a leaf, so that backward() works and gives no weight a gradient."""
+    return torch.zeros((), device=turn.batch.x.device, requires_grad=True)
 
 
 def _check_shapes(logits: Mapping[str, Tensor]) -> None:

@@ -287,7 +287,8 @@ def _evaluation_mode(
     """Evaluation mode, restored on exit. If `seed` is given, dropout is active and drawn from it, on `device`."""
     modules = [module for network in networks for module in network.modules()]
     seeded = nullcontext() if seed is None else preserve_random_state(device, seed)
-    with in_mode(*networks), _use_batch_statistics(modules if batch_norm == "batch" else []), seeded:
+    batch_statistics = _use_batch_statistics(modules) if batch_norm == "batch" else nullcontext()
+    with in_mode(*networks), batch_statistics, seeded:
         for module in modules if seed is not None else ():
             if isinstance(module, DROPOUT):
                 module.training = True

@@ -13,11 +13,14 @@ from saddlepoint.turn import Turn
 
 def record_turn(game: Any, player: str, losses: Mapping[str, Tensor], turn: Turn) -> None:
     """Store the losses and logits of a player's turn in `game.last_losses`; a lazy term keeps its last value."""
-    samples = ((side, turn.samples[side]) for side in game.reported_sides if side in turn.samples)
-    # `output` is a cached property: only sides that D was evaluated on have it
-    logits = {side: sample.logits.detach() for side, sample in samples if "output" in vars(sample)}
-    previous = game.last_losses.get(player, ({}, {}))[0]
-    game.last_losses[player] = {**previous, **{term: loss.detach() for term, loss in losses.items()}}, logits
+    logits = {}
+    for side in game.reported_sides:
+        if (sample := turn.samples.get(side)) is not None and sample.is_judged:
+            logits[side] = sample.logits.detach()
+    values = dict(game.last_losses[player][0]) if player in game.last_losses else {}
+    for term, loss in losses.items():
+        values[term] = loss.detach()
+    game.last_losses[player] = values, logits
 
 
 def find_reported_sides(game: Any) -> list[str]:

@@ -59,7 +59,7 @@ class Unrolled(Game):
         if self.unrolled in names or not self.steps:
             return turn
         network = self.player(self.unrolled).network
-        turn = replace(turn, slope_at=turn.slope_at | sides_with_due_slope(self, [self.unrolled]))
+        turn = turn.replace(slope_at=turn.slope_at | sides_with_due_slope(self, [self.unrolled]))
         weights: dict[str, Tensor] = {name: p for name, p in network.named_parameters() if p.requires_grad}
         for _ in range(self.steps):
             weights = self._weights_after_step(turn, network, weights)
@@ -70,7 +70,7 @@ class Unrolled(Game):
         player = self.player(self.unrolled)
         number = self.rounds // player.every
         draws = player.draw_for_terms(number, self.images, len(turn.batch), self.streams["augment"])
-        own_turn = replace(self._with_weights(turn, network, weights), player=player)
+        own_turn = self._with_weights(turn, network, weights).replace(player=player)
         loss = cast(Tensor, sum(player.losses(own_turn, number, draws).values()))
         local_gradients = torch.autograd.grad(  # zero for a head whose terms are not due
             loss, list(weights.values()), create_graph=True, materialize_grads=True
@@ -92,7 +92,7 @@ class Unrolled(Game):
             name: replace(sample, x=_new_node(sample.x), judge=judge) if name in judged else sample
             for name, sample in turn.samples.items()
         }
-        return replace(turn, networks={**turn.networks, self.unrolled: judge}, samples=samples)
+        return turn.replace(networks={**turn.networks, self.unrolled: judge}, samples=samples)
 
 
 def _new_node(x: Any) -> Any:

@@ -95,7 +95,7 @@ def _check_order(game: Any) -> None:
         raise Mistake(f"game.order lacks {', '.join(missing)}, which would never move")
     for group in game.order:
         for key in ("multiple", "accumulate"):
-            if len({getattr(game.player(name), key) for name in group}) > 1:
+            if len({getattr(game.players[name], key) for name in group}) > 1:
                 raise ValueError(f"players that move at once share one batch: give them the same {key}")
 
 

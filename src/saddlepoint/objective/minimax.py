@@ -16,6 +16,8 @@ def discriminator(real: Tensor, fake: Tensor, real_label: float = 1.0) -> Tensor
     """
     if not isinstance(real_label, int | float) or not 0 < real_label <= 1:
         raise ValueError(f"real_label={real_label}, D's target for reals, must be above 0 and at most 1")
+    if real_label == 1:
+        return softplus(-real).mean() + softplus(fake).mean()
     return (real_label * softplus(-real) + (1 - real_label) * softplus(real)).mean() + softplus(fake).mean()
 
 

@@ -3,7 +3,6 @@
 A yaml may have a schedule instead of a number for a learning rate, a beta, a regularizer's weight or a half-life.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 
@@ -17,7 +16,7 @@ class Schedule:
 
 def value_at(value: Any, images: int) -> Any:
     """Evaluate a schedule, or the schedules inside a list or tuple, after `images` images; return others unchanged."""
-    if isinstance(value, Callable):
+    if callable(value):
         return value(images)
     if isinstance(value, list | tuple):
         return tuple(value_at(item, images) for item in value)
@@ -26,4 +25,4 @@ def value_at(value: Any, images: int) -> Any:
 
 def has_schedule(value: Any) -> bool:
     """Whether `value` is a schedule, or a list or tuple with one."""
-    return isinstance(value, Callable) or (isinstance(value, list | tuple) and any(map(has_schedule, value)))
+    return callable(value) or (isinstance(value, list | tuple) and any(map(has_schedule, value)))
