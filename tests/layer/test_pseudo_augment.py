@@ -69,5 +69,5 @@ def test_in_the_game_the_presented_fakes_are_new_ones_and_constants_also_in_a_tu
     assert torch.equal(shown[replaced], turn.samples["pseudo_fake"].x[replaced])
     assert not torch.equal(turn.samples["pseudo_fake"].x, turn.samples["fake"].x)
     assert shown.is_leaf
-    judged = {name for name, sample in turn.samples.items() if "output" in vars(sample)}
+    judged = {name for name, sample in turn.samples.items() if sample.is_judged}
     assert judged == {"pseudo_real", "fake"}
