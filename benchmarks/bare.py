@@ -31,6 +31,7 @@ class Bare:
     def __init__(self, game: Any, data: Any, config: Any) -> None:
         self.g, self.d = copy.deepcopy(game.generator.network), copy.deepcopy(game.discriminator.network)
         self.average = copy.deepcopy(self.g).requires_grad_(False)
+        self.d_parameters = list(self.d.parameters())
         self.averaged, self.live = (
             [t for t in (*net.parameters(), *net.buffers()) if t.is_floating_point()] for net in (self.average, self.g)
         )
@@ -84,13 +85,13 @@ class Bare:
             loss = loss + 10 * ((slope.square().flatten(1).sum(1) + 1e-12).sqrt() - 1).square().mean()
         loss.backward()
         self.opt_d.step()
-        for p in self.d.parameters():
+        for p in self.d_parameters:
             p.requires_grad_(False)
         self.opt_g.zero_grad()
         real_logits = self.d(x.detach()).logits if self.needs_reals else None
         self.g_loss(real_logits, self.d(self.g(self.draw())).logits).backward()
         self.opt_g.step()
-        for p in self.d.parameters():
+        for p in self.d_parameters:
             p.requires_grad_(True)
         with torch.no_grad():
             torch._foreach_lerp_(self.averaged, self.live, 1 - self.decay)

@@ -12,7 +12,6 @@ Prints each pair and the median ratios: of wall-clock time, for a quiet machine,
 programs disturb less. 1.0 is the speed of the bare loop.
 """
 
-import copy
 import resource
 import statistics
 import sys
@@ -20,70 +19,14 @@ import time
 
 import pytorch_lightning as pl
 import torch
-from torch.nn.functional import softplus
+from bare import Bare
 
 from saddlepoint.callback.periodic import Blocks
 from saddlepoint.config.compose import compose
 from saddlepoint.experiment.build import build, build_callbacks
 from saddlepoint.experiment.fit import build_trainer
-from saddlepoint.pixel import to_float
 
 ROUNDS, PAIRS = int(sys.argv[1]) if sys.argv[1:2] and sys.argv[1].isdigit() else 100, 15
-LOSSES = {  # by objective: of D from its logits, of G from D's logits
-    "nonsaturating": (lambda real, fake: softplus(-real).mean() + softplus(fake).mean(), lambda z: softplus(-z).mean()),
-    "wasserstein": (lambda real, fake: fake.mean() - real.mean(), lambda z: -z.mean()),
-}
-
-
-class Bare:
-    """A hand-written loop of the non-saturating or Wasserstein game, perhaps with R1 or a gradient penalty."""
-
-    def __init__(self, game, data, config):
-        self.g, self.d = copy.deepcopy(game.generator.network), copy.deepcopy(game.discriminator.network)
-        self.average = copy.deepcopy(self.g).requires_grad_(False)
-        self.averaged, self.live = ([*net.parameters(), *net.buffers()] for net in (self.average, self.g))
-        self.averaged, self.live = ([t for t in ts if t.is_floating_point()] for ts in (self.averaged, self.live))
-        self.d_parameters = list(self.d.parameters())
-        self.decay = 0.5 ** (config.batch / 20_000)
-        self.latents, self.batch = game.prior.total_dim, config.batch
-        self.d_loss, self.g_loss = LOSSES[config.choice.objective]
-        self.penalties = list(config.choice.regularizer or ())
-        adam = {"lr": 2e-4, "betas": (0.5, 0.999), "fused": True}
-        self.opt_g = torch.optim.Adam(self.g.parameters(), **adam)
-        self.opt_d = torch.optim.Adam(self.d.parameters(), **adam)
-        split = data.split("train")
-        self.x = to_float(split[torch.arange(len(split))][0])
-        self.order, self.position = torch.randperm(len(self.x)), 0
-
-    def round(self):
-        if self.position + self.batch > len(self.x):
-            self.order, self.position = torch.randperm(len(self.x)), 0
-        x = self.x[self.order[self.position : self.position + self.batch]]
-        self.position += self.batch
-        with torch.no_grad():
-            fake = self.g({"z": torch.randn(self.batch, self.latents)})
-        self.opt_d.zero_grad()
-        real_logits = self.d(x.requires_grad_("r1" in self.penalties)).logits
-        loss = self.d_loss(real_logits, self.d(fake).logits)
-        if "r1" in self.penalties:
-            (slope,) = torch.autograd.grad(real_logits.sum(), x, create_graph=True)
-            loss = loss + slope.square().flatten(1).sum(1).mean() / 2
-        if "gradient_penalty" in self.penalties:
-            e = torch.rand(self.batch, *(1,) * (x.ndim - 1))
-            between = (e * x + (1 - e) * fake).requires_grad_()
-            (slope,) = torch.autograd.grad(self.d(between).logits.sum(), between, create_graph=True)
-            loss = loss + 10 * ((slope.square().flatten(1).sum(1) + 1e-12).sqrt() - 1).square().mean()
-        loss.backward()
-        self.opt_d.step()
-        for p in self.d_parameters:
-            p.requires_grad_(False)
-        self.opt_g.zero_grad()
-        self.g_loss(self.d(self.g({"z": torch.randn(self.batch, self.latents)})).logits).backward()
-        self.opt_g.step()
-        for p in self.d_parameters:
-            p.requires_grad_(True)
-        with torch.no_grad():
-            torch._foreach_lerp_(self.averaged, self.live, 1 - self.decay)
 
 
 def clock():
