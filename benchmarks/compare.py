@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-START = time.perf_counter()
+START = time.perf_counter()  # the imports below are timed
 
 from omegaconf import OmegaConf  # noqa: E402
 from record import record  # noqa: E402

@@ -164,7 +164,9 @@ def test_scores_of_the_other_direction_are_refused() -> None:
         build_cycle("game.samples=reverse_fake", "metric=[frechet_distance]", "evaluation.extractor=identity")
 
 
-def test_health_has_readings_of_both_directions_and_an_alarm_for_inverted_colours() -> None:
+def test_health_has_readings_of_both_directions_and_an_alarm_for_inverted_colours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     experiment = copy.deepcopy(build_cycle())
     game, data = experiment.game, experiment.data
 
@@ -181,7 +183,7 @@ def test_health_has_readings_of_both_directions_and_an_alarm_for_inverted_colour
     assert abs(readings["input_correlation"]) < 0.9
     health = Health(1, 8, stop=["inversion"])
     events: list[Any] = []
-    health.record_event = lambda trainer, event: events.append(event)  # type: ignore[method-assign]
+    monkeypatch.setattr(health, "record_event", lambda trainer, event: events.append(event))
     health._probe = probe
     trainer: Any = SimpleNamespace(loggers=[], should_stop=False)
     for _ in range(2):

@@ -92,12 +92,7 @@ def apply(
     sources = named_images.load_images(request.source, source_shape, modality, request.fit, SOURCE)
     for note in sources.notes:
         log(note)
-    condition = {entry: modality.to_float(sources.x)}
-    if (mask := _load_mask(game, request, sources)) is not None:
-        condition[MASK] = mask
-    if NOISE in (draws := condition_draws(game)):  # the mean of the posterior
-        draw, part = draws[NOISE]
-        condition[NOISE] = torch.zeros(len(sources.x), game.priors[draw][part].dim)  # pyright: ignore[reportArgumentType]
+    condition = {entry: modality.to_float(sources.x), **_further_condition(game, request, sources)}
     truth = None
     if request.truth is not None:
         truth = named_images.load_truths(request.truth, sources, shape, modality, request.fit)
@@ -113,7 +108,7 @@ def apply(
         log(f"codes of {len(sources.names):,} images by {run.folder} after {game.images:,} images: {to}")
         return None
     made = modality.to_stored(torch.cat(batches))
-    scores = {} if truth is None else _paired_scores(made, truth, mask, modality)
+    scores = {} if truth is None else _paired_scores(made, truth, condition.get(MASK), modality)
     _write(made, sources.names, folder, modality)
     shown = {"input": _shown_input(game, entry, condition), "output": made, "truth": truth}
     columns = {name: images for name, images in shown.items() if images is not None}
@@ -124,7 +119,7 @@ def apply(
     made_by = f"{len(made):,} images of {run.folder} after {game.images:,} images; {mode}"
     log(made_by)
     if scores:
-        where = "all pixels" if mask is None else "the pixels inside the mask"
+        where = "the pixels inside the mask" if MASK in condition else "all pixels"
         log(f"{', '.join(f'{name} {value:.4g}' for name, value in scores.items())}, of {where}")
     return Applied(sheet, tuple(columns), scores, (made_by, *sources.notes))
 
@@ -180,6 +175,17 @@ def _make_source(game: Game, x: Tensor) -> Tensor:
     for name in game.sides[SOURCE].by:
         x = game.makers[name](x, {})
     return x
+
+
+def _further_condition(game: Game, request: ApplyRequest, sources: NamedImages) -> dict[str, Tensor]:
+    """Return what samples need besides the sources: masks, and noise of 0, with which an encoder returns its mean."""
+    condition, draws = {}, condition_draws(game)
+    if (mask := _load_mask(game, request, sources)) is not None:
+        condition[MASK] = mask
+    if NOISE in draws:
+        draw, part = draws[NOISE]
+        condition[NOISE] = torch.zeros(len(sources.x), game.priors[draw][part].dim)  # pyright: ignore[reportArgumentType]
+    return condition
 
 
 def _load_mask(game: Game, request: ApplyRequest, sources: NamedImages) -> Tensor | None:
