@@ -55,8 +55,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reproduction": COMMON | {"comparison", "config", "evaluation", "experiment", "multirun", "run"},
     "export": COMMON
     | {"comparison", "config", "console", "data", "evaluation", "experiment", "game", "layer", "prior", "run", "turn"},
+    "analysis": COMMON
+    | {"comparison", "config", "console", "data", "evaluation", "experiment", "extractor", "game", "metric", "multirun"}
+    | {"prior", "run", "turn"},
     "cli": COMMON
-    | {"callback", "comparison", "config", "console", "evaluation", "experiment", "export", "launcher", "multirun"}
+    | {"analysis", "callback", "comparison", "config", "console", "evaluation", "experiment", "export", "launcher", "multirun"}
     | {"reproduction", "run", "sweep"},
 }
 INNER = {  # subfolders of a folder, from low to high
@@ -65,8 +68,9 @@ INNER = {  # subfolders of a folder, from low to high
 }
 FAMILIES = {"architecture", "callback", "data", "extractor", "game", "layer", "metric", "objective", "prior"}
 FAMILIES |= {"optimizer", "regularizer", "schedule"}  # of components: as many files as there are components
+FAMILIES |= {"cli"}  # one file per command
 MOST_FILES, LARGEST = 16, 0.15  # files of a folder that is not a family; share of all lines of a folder
-ABOVE_CONFIG = {"cli", "config", "experiment", "multirun", "sweep", "reproduction", "export"}
+ABOVE_CONFIG = {"analysis", "cli", "config", "experiment", "multirun", "sweep", "reproduction", "export"}
 ONLY_IN = {
     "hydra": {"config"},
     "omegaconf": ABOVE_CONFIG,  # these take configs
