@@ -40,6 +40,9 @@ saddlepoint compare runs='outputs/*' by=objective metric=fid_digits_900_train ba
 saddlepoint compare by=[smoothing,averaging]               two levels each: main effects instead of single cells
 saddlepoint compare by=objective tuning=true over=[optimizer.generator.lr]   searches, at equal budgets
 saddlepoint compare logger.mode=disabled to=comparison     no W&B run; report in the folder `comparison`""",
+    "runs": """\
+saddlepoint runs                                           all runs of the folder `outputs`, and outputs/index.html
+saddlepoint runs outputs=/scratch/mine --json""",
     "why": """\
 saddlepoint why a=outputs/<one>/seed0 b=outputs/<other>/seed0""",
     "reproduce": """\

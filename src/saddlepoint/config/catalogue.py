@@ -23,6 +23,7 @@ COMMANDS = {
     "reproduce": "train a baseline's runs and test whether its published figure is met: a verdict and a certificate",
     "sweep": "search settings by the score on the validation split; write the best as an experiment",
     "compare": "compare arms of runs over seeds: differences, intervals, exact tests, a report",
+    "runs": "list all runs with status, scores, time and the next step; write an HTML index",
     "why": "show what differs between two runs, and where their curves diverge",
     "export": "write a run's generator as safetensors, ONNX and torch.export, checked, with a model card",
     "import": "measure another generator, or its samples, under our contracts, so that compare can use it",
@@ -31,7 +32,9 @@ COMMANDS = {
 }
 
 # commands that print a result to stdout; as one JSON document with --json (or to=-, if the command has `to`)
-COMMANDS_WITH_RESULT = ("train", "evaluate", "memorisation", "reproduce", "sweep", "compare", "why", "import", "doctor")
+COMMANDS_WITH_RESULT = (
+    "train", "evaluate", "memorisation", "reproduce", "sweep", "compare", "runs", "why", "import", "doctor",
+)  # fmt: skip
 
 COMMAND_MODULES = {"import": "importing"}  # commands whose name is a Python keyword -> module
 

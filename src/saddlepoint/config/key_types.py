@@ -233,6 +233,7 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
         "against": NameOrNull,
         "to": NameOrNull,
     },
+    "runs": {"outputs": NonEmptyText, "to": NameOrNull},
     "why": {"a": NameOrNull, "b": NameOrNull},
     "reproduce": {
         "baseline": NameOrNull,

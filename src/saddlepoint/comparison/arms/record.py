@@ -93,15 +93,15 @@ class RunCollection:
     not_started: tuple[Path, ...] = ()  # folders that train -m has not created yet
 
 
-def load_records(runs: str | Path | Sequence[str | Path]) -> RunCollection:
-    """Load the records of every run of a glob, a folder or a list of them.
+def load_records(runs: str | Path | Sequence[str | Path], key: str = "runs") -> RunCollection:
+    """Load the records of every run of a glob, a folder or a list of them; `key` is the name of this setting.
 
     Raises Mistake if one of them matches no run, and for a config or a summary that cannot be read.
     """
     patterns = [str(pattern) for pattern in runs] if isinstance(runs, list | tuple) else [str(runs)]
     if not patterns:
-        raise Mistake("no runs were given: runs='outputs/*', a folder, or a list of them")
-    folders = list(dict.fromkeys(folder for pattern in patterns for folder in _find_runs(pattern)))
+        raise Mistake(f"no runs were given: {key}='outputs/*', a folder, or a list of them")
+    folders = list(dict.fromkeys(folder for pattern in patterns for folder in _find_runs(pattern, key)))
     cache = ConfigCache()
     records = tuple(_load_record(folder, cache) for folder in folders)
     planned = (
@@ -127,13 +127,13 @@ def _matching_paths(pattern: str) -> list[Path]:
     return [literal] if literal.exists() else [Path(p) for p in sorted(glob(str(literal), recursive=True))]
 
 
-def _find_runs(pattern: str) -> list[Path]:
+def _find_runs(pattern: str, key: str) -> list[Path]:
     """Return the run folders that match a pattern; those of one name by seed."""
     matches = _matching_paths(pattern)
     folders = [folder for path in matches for folder in layout.find_runs(path)]
     if not folders:
         result = f"{len(matches)} matched, and none holds a run" if matches else "nothing is there"
-        raise Mistake(f"no run in runs={pattern}: looked for <name>/seed<k>/config.yaml, and {result}")
+        raise Mistake(f"no run in {key}={pattern}: looked for <name>/seed<k>/config.yaml, and {result}")
     return folders
 
 

@@ -104,7 +104,7 @@ def to_html(report: Report) -> str:
         report=report,
         parts=_page_parts(report),
         policy=POLICY,
-        sort_key=_javascript_sort_key,
+        sort_key=javascript_sort_key,
         base64=lambda content: base64.b64encode(content).decode("ascii"),
         css_size=_css_size,
     )
@@ -124,7 +124,7 @@ def _page_parts(report: Report) -> list[tuple[str, str, Any]]:
     return [part for part in parts if part[2]]
 
 
-def _javascript_sort_key(cell: Cell) -> str | None:
+def javascript_sort_key(cell: Cell) -> str | None:
     """Return the sort key for the script, with numbers in JavaScript's notation; None if it is the cell's text.
 
     The script would read a note's letter as part of the text, so a cell with a note always has a sort key.
