@@ -55,6 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reproduction": COMMON | {"comparison", "config", "evaluation", "experiment", "multirun", "run"},
     "export": COMMON
     | {"comparison", "config", "console", "data", "evaluation", "experiment", "game", "layer", "prior", "run", "turn"},
+    "starter": COMMON | {"run"},
     "analysis": COMMON
     | {"comparison", "config", "console", "data", "evaluation", "experiment", "extractor", "game", "metric", "multirun"}
     | {"prior", "run", "turn"},

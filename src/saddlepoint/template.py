@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MARKDOWN = {ord(sign): f"\\{sign}" for sign in "\\`*_[]#|~$"} | {ord("<"): "&lt;", ord(">"): "&gt;", ord("&"): "&amp;"}
 
 
-def render_template(name: str, **values: Any) -> str:
+def render_template(name: str, /, **values: Any) -> str:
     """Render a template, given by its path in this package ("export/card.md.j2")."""
     return _jinja_environment().get_template(name).render(values)
 

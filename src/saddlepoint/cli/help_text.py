@@ -64,6 +64,9 @@ saddlepoint compare runs=[outputs/theirs,outputs/<name>]                        
     "replay": """\
 saddlepoint replay dump=outputs/<name>/seed0/dumps/<images>.pt
 saddlepoint replay dump=<images>.pt run=outputs/<name>/seed0 device=cpu            a moved dump, or one from a GPU""",
+    "init": """\
+saddlepoint init to=my_gan
+saddlepoint init to=my_gan name=soft_hinge""",
     "doctor": """\
 saddlepoint doctor
 saddlepoint doctor data=mnist""",

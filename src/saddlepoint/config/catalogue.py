@@ -28,12 +28,13 @@ COMMANDS = {
     "export": "write a run's generator as safetensors, ONNX and torch.export, checked, with a model card",
     "import": "measure another generator, or its samples, under our contracts, so that compare can use it",
     "replay": "repeat a turn that gave nan or inf, and find the module where it began",
+    "init": "write a folder for your own research: a loss, its config, an experiment, a test",
     "doctor": "report what this machine has, and how to fix what is missing",
 }
 
 # commands that print a result to stdout; as one JSON document with --json (or to=-, if the command has `to`)
 COMMANDS_WITH_RESULT = (
-    "train", "evaluate", "memorisation", "reproduce", "sweep", "compare", "runs", "why", "import", "doctor",
+    "train", "evaluate", "memorisation", "reproduce", "sweep", "compare", "runs", "why", "import", "init", "doctor",
 )  # fmt: skip
 
 COMMAND_MODULES = {"import": "importing"}  # commands whose name is a Python keyword -> module

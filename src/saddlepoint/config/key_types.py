@@ -234,6 +234,7 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
         "to": NameOrNull,
     },
     "runs": {"outputs": NonEmptyText, "to": NameOrNull},
+    "init": {"to": NonEmptyText, "name": NonEmptyText},
     "why": {"a": NameOrNull, "b": NameOrNull},
     "reproduce": {
         "baseline": NameOrNull,
