@@ -1,4 +1,4 @@
-# The four words a newcomer needs: setup, train, test, check; bench measures speed.
+# The four words a newcomer needs: setup, train, test, check; bench measures speed, docs builds the site.
 # make train ARGS="objective=minimax seed=3" passes Hydra overrides on.
 
 PYTHON ?= python3
@@ -7,7 +7,7 @@ ARGS   ?=
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup train test check bench lock
+.PHONY: setup train test check bench docs lock
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make train   train the default GAN;  make train ARGS=\"objective=minimax seed=3\""
 	@echo "make test    run the tests;          make test ARGS=\"-k hinge\""
 	@echo "make check   formatter, linter and type checker, changing nothing"
+	@echo "make docs    build the documentation as a site, in build/site"
 	@echo "make bench   measure the speed, and write docs/performance.md; an hour on a quiet machine"
 
 setup: $(READY)
@@ -41,6 +42,10 @@ check: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python benchmarks/report.py $(ARGS)
+
+docs: $(READY)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "build/site/index.html"
 
 # after a change of the dependencies in pyproject.toml
 lock: $(READY)

@@ -12,11 +12,11 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "components.md"
 GROUPS = (
     "objective", "regularizer", "layer", "architecture", "game", "optimizer", "prior", "schedule", "metric", "data",
-    "callback",
+    "callback", "extractor", "protocol", "experiment",
 )  # fmt: skip
 HEADER = """# Components
 
-Each is selected as `group=name`; lists and positions: [README](../README.md#the-config-as-a-table). The equations,
+Each is selected as `group=name`; lists and positions: [Compose a run](composing.md). The equations,
 shapes and settings are at the top of each file. Written by `python scripts/list_components.py`; a test compares it
 with the files.
 """

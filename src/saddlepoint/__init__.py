@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from saddlepoint.prior.prior import interpolate
     from saddlepoint.run.folder import Run
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Run", "build", "compose", "exported", "interpolate", "load", "train"]
 _MODULE_OF = {
     "Run": "run.folder",
