@@ -12,7 +12,7 @@ PACKAGE = ROOT / "src" / "saddlepoint"
 PYTHON = [
     path for folder in ("src", "tests", "benchmarks", "scripts") for path in sorted((ROOT / folder).rglob("*.py"))
 ]
-PROSE = [*sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "conf").rglob("*.yaml")), *sorted(ROOT.glob("*.md"))]
+PROSE = [*sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "conf").rglob("*.yaml")), *sorted(ROOT.glob("*.md"))]
 
 KEPT = {  # attributes named like a config key: docs/glossary.md
     ("choice", "compose"), ("choice", "import_run"), ("place", "box_mask"), ("recipe", "labelled_metric"),
