@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"callback", "config", "console", "data", "evaluation", "extractor", "game", "launcher", "metric", "objective"}
     | {"run", "turn"}
     | {"layer", "prior"},  # of samples: standing statistics, paths of latents
-    "comparison": COMMON | {"config", "evaluation", "run"},
+    "comparison": COMMON | {"config", "console", "evaluation", "run"},
     "multirun": COMMON | {"config", "console", "experiment", "launcher", "run"},
     "sweep": COMMON | {"comparison", "config", "console", "experiment", "launcher", "multirun", "run"},
     "reproduction": COMMON | {"comparison", "config", "evaluation", "experiment", "multirun", "run"},
@@ -72,7 +72,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "launcher",
         "multirun",
     }
-    | {"reproduction", "run", "sweep"},
+    | {"reproduction", "run", "starter", "sweep"},
 }
 INNER = {  # subfolders of a folder, from low to high
     "comparison": ("stats", "arms", "report"),
