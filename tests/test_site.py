@@ -62,7 +62,7 @@ def cheat_sheet_overrides() -> list[str]:
 
 TRAININGS = sorted(
     {line.partition("train ")[2] for page in PAGES for line in commands(page)
-     if line.startswith("saddlepoint train ") and not any(word in line for word in ELSEWHERE)}
+     if line.startswith("saddlepoint train ") and not any(part in line for part in ELSEWHERE)}
     | set(cheat_sheet_overrides())
 )  # fmt: skip
 
@@ -84,9 +84,9 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def single_run(words: str) -> str:
     """The overrides of the first run of a training: without -m and --cfg, and the first of several values."""
-    overrides = [word for word in shlex.split(words) if word not in ("-m", "--cfg", "job")]
-    single = [re.sub(r"=([^\[\]{}'\"=]+?),.*", r"=\1", word) for word in overrides]
-    return shlex.join(word for word in single if not word.startswith("launcher"))
+    overrides = [override for override in shlex.split(words) if override not in ("-m", "--cfg", "job")]
+    single = [re.sub(r"=([^\[\]{}'\"=]+?),.*", r"=\1", override) for override in overrides]
+    return shlex.join(override for override in single if not override.startswith("launcher"))
 
 
 @pytest.mark.parametrize("command", packed({single_run(words) for words in TRAININGS}))
@@ -113,11 +113,11 @@ def test_every_command_of_getting_started_runs(here: Path, monkeypatch: pytest.M
             assert main([command, *words]) == 0
             continue
         if command == "train":
-            words = [word for word in words if not word.startswith("images=")] + small
+            words = [override for override in words if not override.startswith("images=")] + small
         if command == "compare":
             words = [*words, "logger.mode=disabled"]
         names = sorted((here / "outputs" / "first").glob("digits-*")) if (here / "outputs" / "first").exists() else []
-        words = [word.replace("<name>", names[0].name) if names else word for word in words]
+        words = [override.replace("<name>", names[0].name) if names else override for override in words]
         assert main([command, *words]) == 0, line
         ran.append(command)
     assert set(ran) >= {"train", "runs", "compare", "sample", "evaluate", "export"}
