@@ -62,7 +62,10 @@ def runs_sheet_of(runs: RunCollection, root: Path) -> Sheet:
     if runs.moved_aside:
         notes.append(f"{len(runs.moved_aside)} runs that overwrite=true moved aside are left out")
     return Sheet(
-        f"{len(rows)} runs in {root}", ("run", "status", "images", "time", *keys, "next"), tuple(rows), tuple(notes)
+        f"{len(rows)} run{'s' * (len(rows) != 1)} in {root}",
+        ("run", "status", "images", "time", *keys, "next"),
+        tuple(rows),
+        tuple(notes),
     )
 
 
