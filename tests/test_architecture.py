@@ -57,7 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"comparison", "config", "console", "data", "evaluation", "experiment", "game", "layer", "prior", "run", "turn"},
     "analysis": COMMON
     | {"comparison", "config", "console", "data", "evaluation", "experiment", "extractor", "game", "metric", "multirun"}
-    | {"prior", "run", "turn"},
+    | {"layer", "prior", "run", "turn"},
     "cli": COMMON
     | {"analysis", "callback", "comparison", "config", "console", "evaluation", "experiment", "export", "launcher", "multirun"}
     | {"reproduction", "run", "sweep"},
