@@ -217,7 +217,7 @@ def test_what_cannot_be_found_is_reported_in_a_line() -> None:
         with pytest.raises(Mistake, match=message):
             find_directions(space, latent, condition, request)
     with pytest.raises(Mistake, match="not made from latents, so there are no directions"):
-        LatentSpace(game_of("experiment=openmoji_pix2pix"))
+        LatentSpace(build_game(check(compose(["experiment=openmoji_pix2pix"]))))
 
 
 # ------------------------------------------------------------------------------------------------------- the command

@@ -138,7 +138,7 @@ def analyse_directions(
         else measure_effect(space, direction, *few, probabilities, list(data.class_names)) for direction in found
     ]  # fmt: skip
     path = Path(to) if to is not None else run.folder / "directions" / f"{game.images:09d}_{request.kind}.png"
-    tiles = torch.stack([traverse(space, direction, latent, condition, request) for direction in found])
+    tiles = _pad([traverse(space, direction, latent, condition, request) for direction in found])
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, _draw_sheet(tiles, found, effects, request, modality, path.suffix))
     log(f"{len(found)} directions of {run.folder}, {game.images:,} images: {path}")
@@ -255,17 +255,21 @@ def traverse(
 ) -> Tensor:  # fmt: skip
     """Return samples [steps, *shape] along a direction from the first latent; the middle one is the plain sample.
 
-    Of a categorical part: a sample for each of its values, white ones if there are fewer than `steps`.
+    Of a categorical part: a sample for each of its values.
     """
     one = tuple({name: rows[:1] for name, rows in columns.items()} for columns in (latent, condition))
     if direction.vector is None:
         moved = traversal_of(space.game.prior, direction.name).latents(one[0])
-        steps = len(moved[direction.name])
-        x = space.samples(moved, _repeat(one[1], steps))
-        return torch.cat([x, torch.ones(max(0, request.steps - steps), *x.shape[1:])])[: max(request.steps, steps)]
+        return space.samples(moved, _repeat(one[1], len(moved[direction.name])))
     offset = _positions(request)[:, None] * float(direction.std or 0) * direction.vector
-    x = space.samples(*(_repeat(rows, request.steps) for rows in one), offset)  # pyright: ignore[reportCallIssue]
-    return x
+    rows = _repeat(one[0], request.steps), _repeat(one[1], request.steps)
+    return space.samples(*rows, offset)
+
+
+def _pad(rows: Sequence[Tensor]) -> Tensor:
+    """Return rows of tiles [columns, *shape] as one tensor, with white tiles after a shorter row."""
+    most = max(map(len, rows))
+    return torch.stack([torch.cat([x, torch.ones(most - len(x), *x.shape[1:])]) for x in rows])
 
 
 def _positions(request: DirectionRequest) -> Tensor:
