@@ -59,7 +59,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"comparison", "config", "console", "data", "evaluation", "experiment", "extractor", "game", "metric", "multirun"}
     | {"layer", "prior", "run", "turn"},
     "cli": COMMON
-    | {"analysis", "callback", "comparison", "config", "console", "evaluation", "experiment", "export", "launcher", "multirun"}
+    | {
+        "analysis",
+        "callback",
+        "comparison",
+        "config",
+        "console",
+        "evaluation",
+        "experiment",
+        "export",
+        "launcher",
+        "multirun",
+    }
     | {"reproduction", "run", "sweep"},
 }
 INNER = {  # subfolders of a folder, from low to high

@@ -48,8 +48,10 @@ def draws(game: Game, n: int, seed: int = 0) -> tuple[dict[str, Tensor], Mapping
 
 def linear_game(a: Tensor) -> Game:
     """G(z) = A z + 1 for A [64, d]."""
-    game = game_of("architecture.generator.widths=[]", "architecture.discriminator.widths=[16]", "architecture.generator.bounded=false",
-                   f"prior.z.dim={a.shape[1]}", "game.players.generator.average=null")  # fmt: skip
+    game = game_of(
+        "architecture.generator.widths=[]", "architecture.generator.bounded=false", f"prior.z.dim={a.shape[1]}",
+        "architecture.discriminator.widths=[16]", "game.players.generator.average=null",
+    )  # fmt: skip
     (linear,) = (module for module in game.player("generator").network.modules() if isinstance(module, nn.Linear))
     with torch.no_grad():
         linear.weight.copy_(a)
@@ -96,7 +98,9 @@ def test_features_of_a_linear_generator_give_its_right_singular_vectors() -> Non
 
 
 @pytest.mark.parametrize("kind", ["features", "jacobian"])
-@pytest.mark.parametrize("overrides", [MLP, ["game=cgan", *MLP], STYLE], ids=["plain", "conditional", "mapping network"])
+@pytest.mark.parametrize(
+    "overrides", [MLP, ["game=cgan", *MLP], STYLE], ids=["plain", "conditional", "mapping network"]
+)
 def test_directions_are_orthonormal_and_do_not_depend_on_the_batch_size(kind: str, overrides: list[str]) -> None:
     game = game_of("prior.z.dim=5", *overrides)
     space, request = LatentSpace(game), DirectionRequest(kind, 4, latents=30)
@@ -113,11 +117,9 @@ def test_directions_are_orthonormal_and_do_not_depend_on_the_batch_size(kind: st
 def test_the_jacobian_is_that_of_finite_differences() -> None:
     game = game_of("prior.z.dim=4", "game=cgan", *MLP)
     space, (latent, condition) = LatentSpace(game), draws(game, 6)
-    step = 1e-2
-    columns = [
-        (space.samples(latent, condition, step * unit.expand(6, -1)) - space.samples(latent, condition, -step * unit.expand(6, -1)))
-        .flatten(1) / (2 * step) for unit in torch.eye(4)
-    ]  # fmt: skip
+    step = 1e-2 * torch.eye(4)[:, None].expand(-1, 6, -1)
+    ends = ((space.samples(latent, condition, one), space.samples(latent, condition, -one)) for one in step)
+    columns = [(plus - minus).flatten(1) / 2e-2 for plus, minus in ends]
     j = torch.stack(columns, 2).double()
     expected = torch.einsum("bik,bil->kl", j, j) / 6
     assert torch.allclose(space.squared_jacobian(latent, condition), expected, rtol=1e-2, atol=1e-4)
@@ -135,7 +137,9 @@ def test_with_a_mapping_network_features_are_the_principal_components_of_w() -> 
     assert [one.share for one in found[:3]] == pytest.approx((values.square() / values.square().sum())[:3].tolist())
 
 
-@pytest.mark.parametrize("overrides", [MLP, ["game=cgan", *MLP], STYLE], ids=["plain", "conditional", "mapping network"])
+@pytest.mark.parametrize(
+    "overrides", [MLP, ["game=cgan", *MLP], STYLE], ids=["plain", "conditional", "mapping network"]
+)
 def test_the_middle_column_of_the_sheet_is_the_plain_sample(overrides: list[str]) -> None:
     game, modality = game_of(*overrides), Image()
     space, (latent, condition) = LatentSpace(game), draws(game, 40)
@@ -239,12 +243,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["n=4", "label=11"], "the classes are 0 to 9"),
     ],
 )
-def test_a_wrong_argument_is_one_line_and_writes_nothing(trained: Path, arguments: list[str], message: str, capsys) -> None:
-    before = {path for path in trained.rglob("*")}
+def test_a_wrong_argument_is_one_line_and_writes_nothing(
+    trained: Path, arguments: list[str], message: str, capsys
+) -> None:
+    before = set(trained.rglob("*"))
     assert main(["directions", f"run={trained}", *arguments]) == 1
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert message in error
-    assert {path for path in trained.rglob("*")} == before
+    assert set(trained.rglob("*")) == before
 
 
 def test_the_command_writes_a_sheet_and_its_json(trained: Path, tmp_path: Path, capsys) -> None:
@@ -253,7 +259,10 @@ def test_the_command_writes_a_sheet_and_its_json(trained: Path, tmp_path: Path, 
     from PIL import Image as Pillow
 
     sheet = tmp_path / "sheet.png"
-    assert main(["directions", f"run={trained}", "kind=jacobian", "n=2", "label=3", "latents=8", f"to={sheet}", "--json"]) == 0
+    assert (
+        main(["directions", f"run={trained}", "kind=jacobian", "n=2", "label=3", "latents=8", f"to={sheet}", "--json"])
+        == 0
+    )
     answer = json.loads(capsys.readouterr().out)
     assert [one["name"] for one in answer["directions"]] == ["1", "2", "random"]
     assert set(answer["directions"][0]["change"]) == set("0123456789")

@@ -178,7 +178,7 @@ def test_only_labelled_splits_the_training_images_into_the_labelled_ones_and_the
 
 
 def test_only_labelled_needs_labels_and_enough_images():
-    with pytest.raises(Mistake, match="true needs data.labels"):
+    with pytest.raises(Mistake, match=r"true needs data\.labels"):
         Digits(only_labelled=True)
     with pytest.raises(Mistake, match="true or false"):
         Digits(labels=5, only_labelled="yes")

@@ -134,7 +134,10 @@ def test_the_score_depends_on_its_seed_and_on_nothing_else() -> None:
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 6, 9)])
 def test_affine_is_that_of_torchvision(shape) -> None:
     x = torch.rand(5, *shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    degrees, shift = torch.tensor([0.0, 15.0, -7.0, 90.0, 3.0]), torch.tensor([[0, 0], [2, -1], [0, 3], [1, 1], [-2, 0]])
+    degrees, shift = (
+        torch.tensor([0.0, 15.0, -7.0, 90.0, 3.0]),
+        torch.tensor([[0, 0], [2, -1], [0, 3], [1, 1], [-2, 0]]),
+    )
     moved = affine(x, degrees, shift.to(torch.float32))
     expected = [
         transforms.affine(image + 1, angle, move, 1.0, [0.0], InterpolationMode.BILINEAR) - 1

@@ -28,7 +28,7 @@ from rich import box
 from rich.table import Table
 from torch import Tensor
 
-from saddlepoint.analysis.latent_space import LatentSpace
+from saddlepoint.analysis.latent_space import LatentSpace, take_rows
 from saddlepoint.config.check import check
 from saddlepoint.console.terminal import ProgressMeter
 from saddlepoint.error import Mistake
@@ -124,19 +124,20 @@ def analyse_directions(
     found = find_directions(space, latent, condition, request)
     requested = data.extractor if checked.evaluation.extractor == "auto" else checked.evaluation.extractor
     extractor = load_or_train_configured_extractor(checked, data, requested, log, progress)
-    if extractor is None or extractor.classes is None:
-        log("no attributes: these data have no classifier (evaluation.extractor=trained)")
-    few = tuple({name: x[:MEASURED] for name, x in rows.items()} for rows in (latent, condition))
 
     def probabilities(x: Tensor) -> Tensor:
         assert extractor is not None
         batches = (extractor(modality.to_stored(part)).logits for part in x.split(500))
         return torch.cat([logits.softmax(1).cpu() for logits in batches if logits is not None])
 
-    effects = [
-        None if extractor is None or extractor.classes is None
-        else measure_effect(space, direction, *few, probabilities, list(data.class_names)) for direction in found
-    ]  # fmt: skip
+    effects: list[Effect | None] = [None] * len(found)
+    if extractor is not None and extractor.classes is not None:
+        is_of_data = extractor.classes == len(data.class_names)
+        names = list(data.class_names) if is_of_data else list(map(str, range(extractor.classes)))
+        few = take_rows(latent, slice(MEASURED)), take_rows(condition, slice(MEASURED))
+        effects = [measure_effect(space, direction, *few, probabilities, names) for direction in found]
+    else:
+        log("no attributes: these data have no classifier (evaluation.extractor=trained)")
     path = Path(to) if to is not None else run.folder / "directions" / f"{game.images:09d}_{request.kind}.png"
     tiles = _pad([traverse(space, direction, latent, condition, request) for direction in found])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -173,7 +174,9 @@ def find_directions(
     n = DIRECTIONS if request.n is None else request.n
     if request.kind != "codes" and n > space.dim:
         default = f" (the default is {DIRECTIONS})" if request.n is None else ""
-        raise Mistake(f"n={n}{default}: the latent of this run has {space.dim} continuous entries. Set n={space.dim} or fewer")
+        raise Mistake(
+            f"n={n}{default}: the latent of this run has {space.dim} continuous entries. Set n={space.dim} or fewer"
+        )
     z = space.coordinates(latent, condition)
     unit = Stream(request.sample_seed, "directions").normal(1, space.dim)[0].to(torch.float64)
     anchor = unit / unit.norm()
@@ -185,8 +188,7 @@ def find_directions(
         codes = _codes(space, z, request.n)
         return [*codes, along("random", anchor, None)]
     limit = request.latents or LATENTS[request.kind]
-    latent = {name: part[:limit] for name, part in latent.items()}
-    condition = {name: entry[:limit] for name, entry in condition.items()}
+    latent, condition = take_rows(latent, slice(limit)), take_rows(condition, slice(limit))
     if request.kind == "jacobian":
         gram = space.squared_jacobian(latent, condition, batch)
         vectors = torch.linalg.eigh(gram).eigenvectors.flip(1).T[:n]
@@ -200,9 +202,9 @@ def find_directions(
 
 
 def _principal_directions(y: Tensor, z: Tensor, n: int, anchor: Tensor) -> tuple[Tensor, list[float]]:
-    """Return n orthonormal directions [n, dim] of GANSpace for features y [N, F] at z [N, dim]; shares, the anchor's last.
+    """Return GANSpace's directions for features y [N, F] at z [N, dim], orthonormal, [n, dim], and their shares.
 
-    Raises Mistake if the features have fewer components.
+    The last share is that of `anchor`. Raises Mistake if the features have fewer components.
     """
     y, z = y - y.mean(0), z - z.mean(0)
     scores, values, _ = torch.linalg.svd(y, full_matrices=False)  # x_k = values_k scores_k
@@ -257,7 +259,7 @@ def traverse(
 
     Of a categorical part: a sample for each of its values.
     """
-    one = tuple({name: rows[:1] for name, rows in columns.items()} for columns in (latent, condition))
+    one = take_rows(latent, slice(1)), take_rows(condition, slice(1))
     if direction.vector is None:
         moved = traversal_of(space.game.prior, direction.name).latents(one[0])
         return space.samples(moved, _repeat(one[1], len(moved[direction.name])))
@@ -298,8 +300,8 @@ def measure_effect(
         p = probabilities(x).unflatten(0, (n, len(walk.rows)))  # [N, values, classes]
         pairs = list(combinations(range(p.shape[1]), 2))
         moved = sum(float((p[:, a] - p[:, b]).abs().sum(1).mean()) / 2 for a, b in pairs) / len(pairs)
-        frequent = p.argmax(2).mode(0).values.tolist()
-        return Effect(moved, {}, {str(value): names[label] for value, label in enumerate(frequent)})
+        frequent: list[int] = p.argmax(2).mode(0).values.tolist()
+        return Effect(moved, {}, {str(value): str(names[label]) for value, label in enumerate(frequent)})
     step = float(direction.std or 0) * direction.vector.expand(n, -1)
     difference = probabilities(space.samples(latent, condition, step)) - probabilities(
         space.samples(latent, condition, -step)
@@ -312,7 +314,7 @@ def _describe(effect: Effect | None) -> str:
     if effect is None:
         return ""
     if effect.values:
-        return ", ".join(f"{value}: {name}" for value, name in effect.values.items())
+        return ", ".join(f"{value} -> {name}" for value, name in effect.values.items())
     largest = sorted(effect.change.items(), key=lambda item: -abs(item[1]))[:SHOWN]
     return ", ".join(f"{name} {change:+.3f}" for name, change in largest)
 
@@ -330,7 +332,9 @@ def _table(found: Sequence[Direction], effects: Sequence[Effect | None]) -> Tabl
     for direction, effect in zip(found, effects, strict=True):
         share = "-" if direction.share is None else f"{direction.share:.3f}"
         moved = "-" if effect is None else f"{effect.moved:.3f}"
-        table.add_row(direction.name, share, moved, _describe(effect), style="dim" if direction.name == "random" else None)
+        table.add_row(
+            direction.name, share, moved, _describe(effect), style="dim" if direction.name == "random" else None
+        )
     table.caption = (
         "share: of the variance; moved: total variation of the class probabilities from -1 to +1 standard deviation\n"
         "attributes: the classes whose probability changes most, per standard deviation; random: a random direction"
@@ -353,10 +357,11 @@ def _draw_sheet(
     axes = figure.add_axes((0.9 / (width + 4.2), 0.1 / (height + 0.6), width / (width + 4.2), height / (height + 0.6)))
     axes.imshow(grid, interpolation="nearest", aspect="auto")
     centres = [(i + 0.5) * grid.height / rows for i in range(rows)]
-    axes.set_yticks(centres, [direction.name for direction in found])
+    is_plain = columns == request.steps
+    ends = "" if is_plain else f"\n±{request.span:g} sd"
+    axes.set_yticks(centres, [one.name + ("" if one.vector is None else ends) for one in found])
     axes.xaxis.tick_top()
     positions = [f"{position:+.2g} sd" if position else "0" for position in _positions(request).tolist()]
-    is_plain = columns == request.steps
     axes.set_xticks([(i + 0.5) * grid.width / columns for i in range(columns)] if is_plain else [])
     axes.set_xticklabels(positions if is_plain else [])
     axes.tick_params(length=0, labelsize=8)

@@ -1,14 +1,14 @@
 """The continuous coordinates that samples of a game are computed from, and samples and Jacobians at moved coordinates.
 
-Without a mapping network these are the parts of the latent that are not categorical, z; with one, its output w, in which
-StyleGAN's directions are sought (Haerkoenen et al. 2020, arXiv:2004.02546, section 2.1). A categorical part, and the
-condition, keep their values.
+Without a mapping network these are the parts of the latent that are not categorical, z; with one, its output w, in
+which StyleGAN's directions are sought (Haerkoenen et al. 2020, arXiv:2004.02546, section 2.1). A categorical part, and
+the condition, keep their values.
 """
 
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +16,17 @@ from torch import Tensor, nn
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import latent_part_names
-from saddlepoint.game.sampling import build_sampling_turn, is_batch_dependent, ordered_condition, prepare_sampling_networks
+from saddlepoint.game.sampling import (
+    build_sampling_turn,
+    is_batch_dependent,
+    ordered_condition,
+    prepare_sampling_networks,
+)
 from saddlepoint.game.side import LATENT
 from saddlepoint.layer.mapping_network import MappingNetwork
 from saddlepoint.mode import in_mode
 from saddlepoint.prior.categorical import Categorical
+from saddlepoint.prior.prior import LatentPart
 from saddlepoint.turn import Condition
 
 BATCH = 500  # samples that are computed at once
@@ -40,7 +46,11 @@ class LatentSpace:
         self.mapping = mappings[0] if len(mappings) == 1 else None
         if not (names := latent_part_names(game)):
             raise Mistake("samples of this run are not made from latents, so there are no directions")
-        sizes = {name: int(game.prior[name].dim) for name in names if not isinstance(game.prior[name], Categorical)}
+        sizes: dict[str, int] = {
+            name: cast(LatentPart, game.prior[name]).dim
+            for name in names
+            if not isinstance(game.prior[name], Categorical)
+        }
         self.parts = {} if self.mapping is not None else sizes
         self.dim = sum(sizes.values()) if self.mapping is None else self.mapping.mean.numel()
         if not self.dim:
@@ -48,14 +58,16 @@ class LatentSpace:
 
     def unit_vector(self, part: str, entry: int) -> Tensor:
         """Return the direction of one entry of a part, [dim]."""
-        before = sum(size for name, size in self.parts.items() if list(self.parts).index(name) < list(self.parts).index(part))
+        before = sum(
+            size for name, size in self.parts.items() if list(self.parts).index(name) < list(self.parts).index(part)
+        )
         return nn.functional.one_hot(torch.tensor(before + entry), self.dim).to(torch.float32)
 
     def _moved_latent(self, latent: Mapping[str, Tensor], offset: Tensor | None) -> dict[str, Tensor]:
         moved = dict(latent)
-        if offset is not None:
-            for name, step in zip(self.parts, offset.split(list(self.parts.values()), 1) if self.parts else (), strict=True):
-                moved[name] = moved[name] + step
+        if offset is not None and self.parts:
+            steps: Any = offset.split(list(self.parts.values()), 1)
+            moved |= {name: latent[name] + step for name, step in zip(self.parts, steps, strict=True)}
         return moved
 
     def _forward(
@@ -63,7 +75,7 @@ class LatentSpace:
     ) -> Tensor:
         handle = None
         if self.mapping is not None and offset is not None:
-            handle = self.mapping.register_forward_hook(lambda module, inputs, w: w + offset)
+            handle = self.mapping.register_forward_hook(lambda _, __, w: w + offset)
         try:
             moved = self._moved_latent(latent, offset)
             turn = build_sampling_turn(self.game, moved, ordered_condition(self.game, condition), self.networks)
@@ -80,8 +92,8 @@ class LatentSpace:
         """Return the samples, [N, *shape] floats on the CPU, at the coordinates of N latents plus `offset` [N, dim]."""
         with in_mode(*self.networks.values()):
             x = [
-                self._forward(*rows, None if offset is None else offset[i : i + batch].to(self.game.device)).cpu()
-                for i, rows in self._batches(latent, condition, batch)
+                self._forward(z, entries, None if offset is None else offset[rows].to(self.game.device)).cpu()
+                for rows, z, entries in self._batches(latent, condition, batch)
             ]
         return torch.cat(x)
 
@@ -109,14 +121,21 @@ class LatentSpace:
         }
         if layer is not None and layer not in layers:
             raise Mistake(f"layer={layer}: the generator has no such layer.{did_you_mean(layer, list(layers))}")
-        weighted = {name: module for name, module in layers.items() if next(module.parameters(recurse=False), None) is not None}
+        weighted = {
+            name: module for name, module in layers.items() if next(module.parameters(recurse=False), None) is not None
+        }
         # a few rows, to find the first layer, with the same condition for all
-        few = {name: z[:1].expand_as(z[:3]) if name not in latent_part_names(self.game) else z[:3] for name, z in latent.items()}
+        few = {
+            name: z[:1].expand_as(z[:3]) if name not in latent_part_names(self.game) else z[:3]
+            for name, z in latent.items()
+        }
         same = {name: entry[:1].expand_as(entry[:3]) for name, entry in condition.items()}
         outputs = self._outputs({layer: layers[layer]} if layer else weighted, few, same, 3)
         name = next((name for name, y in outputs.items() if len(y) == 3 and not torch.equal(y[0], y[1])), None)
         if name is None:
-            raise Mistake(f"layer={layer}: its output does not depend on the latent. Name another layer of the generator")
+            raise Mistake(
+                f"layer={layer}: its output does not depend on the latent. Name another layer of the generator"
+            )
         y = self._outputs({name: layers[name]}, latent, condition, batch)[name]
         return name, y.to(torch.float64)
 
@@ -137,8 +156,8 @@ class LatentSpace:
         handles = [module.register_forward_hook(hook(name)) for name, module in modules.items()]
         try:
             with in_mode(*self.networks.values()):
-                for _, rows in self._batches(latent, condition, batch):
-                    self._forward(*rows, None)
+                for _, z, entries in self._batches(latent, condition, batch):
+                    self._forward(z, entries, None)
         finally:
             for handle in handles:
                 handle.remove()
@@ -150,18 +169,20 @@ class LatentSpace:
         batch  latents at once; None: as many as fit. Raises Mistake if a sample depends on the others of its batch.
         """
         if any(map(is_batch_dependent, self.networks.values())):
-            raise Mistake("kind=jacobian: a sample of this generator depends on the others of its batch; use kind=features")
+            raise Mistake(
+                "kind=jacobian: a sample of this generator depends on the others of its batch; use kind=features"
+            )
         n, total = len(next(iter(latent.values()))), torch.zeros(self.dim, self.dim, dtype=torch.float64)
-        size = self.samples(*next(self._batches(latent, condition, 1))[1]).numel()
+        size = self.samples(take_rows(latent, slice(1)), take_rows(condition, slice(1))).numel()
         batch = batch or max(1, min(BATCH, JACOBIAN_ENTRIES // (size * self.dim)))
         with self._derivatives():
-            for _, rows in self._batches(latent, condition, batch):
-                zero = torch.zeros(len(next(iter(rows[0].values()))), self.dim, device=self.game.device)
+            for rows, z, entries in self._batches(latent, condition, batch):
+                zero = torch.zeros(rows.stop - rows.start, self.dim, device=self.game.device)
                 columns = []
                 for unit in torch.eye(self.dim, device=self.game.device):
 
-                    def g(offset: Tensor, rows: Any = rows) -> Tensor:
-                        return self._forward(*rows, offset, slope=True).flatten(1)
+                    def g(offset: Tensor, z: Any = z, entries: Any = entries) -> Tensor:
+                        return self._forward(z, entries, offset, slope=True).flatten(1)
 
                     columns.append(torch.func.jvp(g, (zero,), (unit.expand_as(zero),))[1])
                 jacobian = torch.stack(columns, 2).to("cpu", torch.float64)  # [batch, D, dim]
@@ -185,10 +206,14 @@ class LatentSpace:
 
     def _batches(
         self, latent: Mapping[str, Tensor], condition: Condition, batch: int
-    ) -> Iterator[tuple[int, tuple[dict[str, Tensor], dict[str, Tensor]]]]:
-        """Yield the first row of each batch, and its latents and conditions on the device of the game."""
-        for i in range(0, len(next(iter(latent.values()))), batch):
-            yield i, tuple(  # pyright: ignore[reportReturnType]
-                {name: rows[i : i + batch].to(self.game.device) for name, rows in columns.items()}
-                for columns in (latent, condition)
-            )
+    ) -> Iterator[tuple[slice, dict[str, Tensor], dict[str, Tensor]]]:
+        """Yield the rows of each batch, and its latents and conditions on the device of the game."""
+        n = len(next(iter(latent.values())))
+        for i in range(0, n, batch):
+            rows = slice(i, min(n, i + batch))
+            yield rows, take_rows(latent, rows, self.game.device), take_rows(condition, rows, self.game.device)
+
+
+def take_rows(columns: Mapping[str, Tensor], rows: slice, device: torch.device | None = None) -> dict[str, Tensor]:
+    """Return rows of each column, moved to a device unless it is None."""
+    return {name: x[rows] if device is None else x[rows].to(device) for name, x in columns.items()}

@@ -59,7 +59,10 @@ def _comparison_options(options: dict[str, Any]) -> ComparisonOptions:
     unchanged = ("metric", "baseline", "level", "reach", "higher_is_better", "factorial", "tuning", "against")
     by = None if options["by"] is None else tuple(map(str, as_list(options["by"])))
     return ComparisonOptions(
-        by, tuple(map(str, as_list(options["over"]))), scores=tuple(map(str, as_list(options.get("scores")))), **{name: options[name] for name in unchanged if name in options}
+        by,
+        tuple(map(str, as_list(options["over"]))),
+        scores=tuple(map(str, as_list(options.get("scores")))),
+        **{name: options[name] for name in unchanged if name in options},
     )
 
 

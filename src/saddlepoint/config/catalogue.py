@@ -32,8 +32,9 @@ COMMANDS = {
 }
 
 # commands that print a result to stdout; as one JSON document with --json (or to=-, if the command has `to`)
-COMMANDS_WITH_RESULT = ("train", "evaluate", "directions", "memorisation", "reproduce", "sweep", "compare", "why", "import",
-                        "doctor")  # fmt: skip
+COMMANDS_WITH_RESULT = (
+    "train", "evaluate", "directions", "memorisation", "reproduce", "sweep", "compare", "why", "import", "doctor",
+)  # fmt: skip
 
 COMMAND_MODULES = {"import": "importing"}  # commands whose name is a Python keyword -> module
 

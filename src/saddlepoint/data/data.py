@@ -220,10 +220,13 @@ class Data(LightningDataModule):
         self.labelled_batch = batch if labelled_batch is None else labelled_batch
         if type(only_labelled) is not bool or (only_labelled and labels is None):
             raise Mistake(
-                f"data.only_labelled={only_labelled}: must be true or false, and true needs data.labels=<a number per class>."
+                f"data.only_labelled={only_labelled}: must be true or false, and true needs data.labels, a number per "
+                "class."
             )
         self.only_labelled = only_labelled
-        self.kept_rows: Tensor | None = None  # with only_labelled: the rows of the whole training set that are trained on
+        self.kept_rows: Tensor | None = (
+            None  # with only_labelled: the rows of the whole training set that are trained on
+        )
         if type(flip) is not bool or (flip and not self.modality.planar):
             raise Mistake(f"data.flip={flip}: must be true or false, and true is for images only.")
         self.flip = flip

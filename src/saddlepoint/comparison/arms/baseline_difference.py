@@ -2,8 +2,9 @@
 
 The test is the exact two-sample permutation test; Holm's correction counts every arm but the baseline, on the one
 primary score. If the config declares what runs of one seed share, the paired sign-flip test is reported too; it is the
-only test if the arms are scores of the same runs. If the value of a failed run is imputed, both tests are of ranks (Wilcoxon 1945, Biometrics Bull. 1 (6); ties have their mean
-rank), and nothing that depends on the distance between imputed scores is reported.
+only test if the arms are scores of the same runs. If the value of a failed run is imputed, both tests are of ranks
+(Wilcoxon 1945, Biometrics Bull. 1 (6); ties have their mean rank), and nothing that depends on the distance between
+imputed scores is reported.
 """
 
 from collections.abc import Sequence

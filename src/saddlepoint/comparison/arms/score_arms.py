@@ -4,10 +4,10 @@ A metric may measure several treatments of one generator, such as a classifier's
 (`metric/augmentation.py`). Then every arm has every run, so that differences are tested within runs.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 from saddlepoint.comparison.arms.arm import FINISHED
@@ -61,11 +61,12 @@ def split_by_score(
     keys = list(dict.fromkeys(find_key(finished, str(score), "scores") for score in scores))
     contracts = [next(r.final_scores[key]["contract"] for r in finished if key in r.final_scores) for key in keys]
     metrics = [str(contract["metric"]) for contract in contracts]
-    common = os.path.commonprefix([f"{metric}_" for metric in metrics]).rpartition("_")[0]
+    words = zip(*(metric.split("_") for metric in metrics), strict=False)
+    common = "_".join(word[0] for word in takewhile(lambda word: len(set(word)) == 1, words))
     if len(keys) < 2 or not common:
         raise Mistake(
-            f"scores={','.join(map(str, scores))}: give two or more scores of one metric, such as augmentation_real and "
-            "augmentation_gan"
+            f"scores={','.join(map(str, scores))}: give two or more scores of one metric, such as augmentation_real "
+            "and augmentation_gan"
         )
     if len(directions := {higher_is_better(metric, requested) for metric in metrics}) > 1:
         raise Mistake(f"scores={','.join(metrics)}: of some, high values are better, and of others low ones")

@@ -208,7 +208,11 @@ def table_notes(comparison: Comparison, rows: Sequence[ArmRow]) -> tuple[str, ..
     if any(row.difference and row.difference.uses_ranks for row in rows):
         notes += ["If the value of a failed run is imputed, in the arm or the baseline, the permutation test uses "
                   "ranks."]  # fmt: skip
-    if comparison.shared_per_seed and not comparison.is_paired and any(row.difference and row.difference.paired for row in rows):
+    if (
+        comparison.shared_per_seed
+        and not comparison.is_paired
+        and any(row.difference and row.difference.paired for row in rows)
+    ):
         shared = ", ".join(comparison.shared_per_seed)
         notes += [f"Runs of one seed share {shared}: their mean difference with its t-interval, the sign-flip test and "
                   "their correlation are listed too; the verdict is that of the unpaired test."]  # fmt: skip
