@@ -68,8 +68,8 @@ def matrix(values: list[float]) -> tuple[Tensor, Tensor]:
     return (u * torch.tensor(values) @ v.T).to(torch.float32), v.T.to(torch.float32)
 
 
-def vectors(found: list[Any]) -> Tensor:
-    return torch.stack([direction.vector for direction in found])
+def vectors(directions: list[Any]) -> Tensor:
+    return torch.stack([direction.vector for direction in directions])
 
 
 SINGULAR = [8.0, 4.0, 2.0, 1.0, 0.5]
@@ -78,23 +78,25 @@ SINGULAR = [8.0, 4.0, 2.0, 1.0, 0.5]
 def test_the_jacobian_of_a_linear_generator_gives_its_right_singular_vectors() -> None:
     a, v = matrix(SINGULAR)
     game = linear_game(a)
-    found = find_directions(LatentSpace(game), *draws(game, 8), DirectionRequest("jacobian", 5, latents=8))
-    assert torch.allclose((vectors(found[:5]) * v).sum(1).abs(), torch.ones(5), atol=1e-5)
+    directions = find_directions(LatentSpace(game), *draws(game, 8), DirectionRequest("jacobian", 5, latents=8))
+    assert torch.allclose((vectors(directions[:5]) * v).sum(1).abs(), torch.ones(5), atol=1e-5)
     squares = torch.tensor(SINGULAR).square()
-    assert [one.share for one in found[:5]] == pytest.approx((squares / squares.sum()).tolist(), abs=1e-6)
-    u = found[-1].vector
-    assert found[-1].name == "random"
-    assert found[-1].share == pytest.approx(float((a @ u).square().sum() / squares.sum()), abs=1e-6)
+    assert [one.share for one in directions[:5]] == pytest.approx((squares / squares.sum()).tolist(), abs=1e-6)
+    u = directions[-1].vector
+    assert directions[-1].name == "random"
+    assert directions[-1].share == pytest.approx(float((a @ u).square().sum() / squares.sum()), abs=1e-6)
 
 
 def test_features_of_a_linear_generator_give_its_right_singular_vectors() -> None:
     """Up to the sample covariance of 20,000 latents, which is not exactly the identity."""
     a, v = matrix(SINGULAR)
     game = linear_game(a)
-    found = find_directions(LatentSpace(game), *draws(game, 20_000), DirectionRequest("features", 5, latents=20_000))
-    assert ((vectors(found[:5]) * v).sum(1).abs() > 0.999).all()
+    directions = find_directions(
+        LatentSpace(game), *draws(game, 20_000), DirectionRequest("features", 5, latents=20_000)
+    )
+    assert ((vectors(directions[:5]) * v).sum(1).abs() > 0.999).all()
     squares = torch.tensor(SINGULAR).square()
-    assert [one.share for one in found[:5]] == pytest.approx((squares / squares.sum()).tolist(), abs=0.01)
+    assert [one.share for one in directions[:5]] == pytest.approx((squares / squares.sum()).tolist(), abs=0.01)
 
 
 @pytest.mark.parametrize("kind", ["features", "jacobian"])
@@ -104,14 +106,14 @@ def test_features_of_a_linear_generator_give_its_right_singular_vectors() -> Non
 def test_directions_are_orthonormal_and_do_not_depend_on_the_batch_size(kind: str, overrides: list[str]) -> None:
     game = game_of("prior.z.dim=5", *overrides)
     space, request = LatentSpace(game), DirectionRequest(kind, 4, latents=30)
-    found, other, again = (find_directions(space, *draws(game, 40), request, batch) for batch in (7, 30, 7))
-    u = vectors(found[:4])
+    directions, other, again = (find_directions(space, *draws(game, 40), request, batch) for batch in (7, 30, 7))
+    u = vectors(directions[:4])
     assert torch.allclose(u @ u.T, torch.eye(4), atol=1e-5)
     assert torch.allclose(u, vectors(other[:4]), atol=1e-4)
-    assert [one.share for one in found] == pytest.approx([one.share for one in other], abs=1e-6)
-    assert [one.share for one in found[:4]] == sorted((one.share for one in found[:4]), reverse=True)
-    assert torch.equal(vectors(found), vectors(again))
-    assert vectors(found[-1:]).norm().item() == pytest.approx(1)
+    assert [one.share for one in directions] == pytest.approx([one.share for one in other], abs=1e-6)
+    assert [one.share for one in directions[:4]] == sorted((one.share for one in directions[:4]), reverse=True)
+    assert torch.equal(vectors(directions), vectors(again))
+    assert vectors(directions[-1:]).norm().item() == pytest.approx(1)
 
 
 def test_the_jacobian_is_that_of_finite_differences() -> None:
@@ -131,10 +133,12 @@ def test_with_a_mapping_network_features_are_the_principal_components_of_w() -> 
     space, (latent, condition) = LatentSpace(game), draws(game, 50)
     w = space.coordinates(latent, condition)
     assert w.shape == (50, 8)
-    found = find_directions(space, latent, condition, DirectionRequest("features", 3, latents=50))
+    directions = find_directions(space, latent, condition, DirectionRequest("features", 3, latents=50))
     _, values, vt = torch.linalg.svd(w - w.mean(0))
-    assert torch.allclose((vectors(found[:3]) * vt[:3].float()).sum(1).abs(), torch.ones(3), atol=1e-3)
-    assert [one.share for one in found[:3]] == pytest.approx((values.square() / values.square().sum())[:3].tolist())
+    assert torch.allclose((vectors(directions[:3]) * vt[:3].float()).sum(1).abs(), torch.ones(3), atol=1e-3)
+    assert [one.share for one in directions[:3]] == pytest.approx(
+        (values.square() / values.square().sum())[:3].tolist()
+    )
 
 
 @pytest.mark.parametrize(
@@ -174,9 +178,9 @@ def test_the_effect_on_attributes_is_the_central_difference_of_class_probabiliti
         t = (x.flatten(1) - 1) @ (a @ v[0]) * 0.05  # sigma_1^2 = 1: a v_0 . x = t
         return torch.stack([0.5 - t, 0.5 + t], 1)
 
-    found = find_directions(space, latent, condition, DirectionRequest("jacobian", 2, latents=4))
-    first, second = (measure_effect(space, one, latent, condition, probabilities, ["a", "b"]) for one in found[:2])
-    sign, std = float((found[0].vector * v[0]).sum().sign()), float(found[0].std or 0)
+    directions = find_directions(space, latent, condition, DirectionRequest("jacobian", 2, latents=4))
+    first, second = (measure_effect(space, one, latent, condition, probabilities, ["a", "b"]) for one in directions[:2])
+    sign, std = float((directions[0].vector * v[0]).sum().sign()), float(directions[0].std or 0)
     assert first.moved == pytest.approx(2 * 0.05 * std, rel=1e-3)
     assert first.change == pytest.approx({"a": -sign * 0.05 * std, "b": sign * 0.05 * std}, rel=1e-3)
     assert second.moved == pytest.approx(0, abs=1e-4)
@@ -186,17 +190,17 @@ def test_codes_are_each_entry_and_each_value_of_the_parts_that_d_predicts() -> N
     game = game_of(*INFOGAN, *MLP)
     space, (latent, condition) = LatentSpace(game), draws(game, 20)
     request = DirectionRequest("codes", latents=20)
-    found = find_directions(space, latent, condition, request)
-    assert [one.name for one in found] == ["category", "style.0", "style.1", "random"]
+    directions = find_directions(space, latent, condition, request)
+    assert [one.name for one in directions] == ["category", "style.0", "style.1", "random"]
     assert space.dim == 5  # z and style: the category is no coordinate
-    assert found[1].vector.tolist() == [0, 0, 0, 1, 0]
-    tiles = traverse(space, found[0], latent, condition, request)
+    assert directions[1].vector.tolist() == [0, 0, 0, 1, 0]
+    tiles = traverse(space, directions[0], latent, condition, request)
     for value in range(10):
         one = {**{name: z[:1] for name, z in latent.items()}, "category": torch.eye(10)[value : value + 1]}
         assert torch.allclose(tiles[value], game(one, {}).cpu()[0], atol=1e-6)
-    x = traverse(space, found[2], latent, condition, request)
+    x = traverse(space, directions[2], latent, condition, request)
     moved = {name: z[:1].clone() for name, z in latent.items()}
-    moved["style"][0, 1] += 3 * found[2].std
+    moved["style"][0, 1] += 3 * directions[2].std
     assert torch.allclose(x[-1], game(moved, {}).cpu()[0], atol=1e-6)
 
     def probabilities(x: Tensor) -> Tensor:
@@ -204,7 +208,7 @@ def test_codes_are_each_entry_and_each_value_of_the_parts_that_d_predicts() -> N
         assert logits is not None
         return logits.softmax(1)
 
-    effect = measure_effect(space, found[0], latent, condition, probabilities, list("0123456789"))
+    effect = measure_effect(space, directions[0], latent, condition, probabilities, list("0123456789"))
     assert list(effect.values) == list("0123456789")
     assert 0 < effect.moved < 1
 

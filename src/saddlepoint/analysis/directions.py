@@ -80,7 +80,7 @@ class Direction(NamedTuple):
     std: float | None  # of the coordinate along the vector
 
 
-class Effect(NamedTuple):
+class AttributeEffect(NamedTuple):
     """What a direction changes, by the classifier of the data."""
 
     moved: float  # the total variation, in [0, 1]
@@ -121,7 +121,7 @@ def analyse_directions(
     game.to(resolve_device(checked))
     space = LatentSpace(game, request.average)
     latent, condition = _draw(game, request, run, modality, tuple(data.shape), log)
-    found = find_directions(space, latent, condition, request)
+    directions = find_directions(space, latent, condition, request)
     requested = data.extractor if checked.evaluation.extractor == "auto" else checked.evaluation.extractor
     extractor = load_or_train_configured_extractor(checked, data, requested, log, progress)
 
@@ -130,23 +130,23 @@ def analyse_directions(
         batches = (extractor(modality.to_stored(part)).logits for part in x.split(500))
         return torch.cat([logits.softmax(1).cpu() for logits in batches if logits is not None])
 
-    effects: list[Effect | None] = [None] * len(found)
+    effects: list[AttributeEffect | None] = [None] * len(directions)
     if extractor is not None and extractor.classes is not None:
         is_of_data = extractor.classes == len(data.class_names)
         names = list(data.class_names) if is_of_data else list(map(str, range(extractor.classes)))
         few = take_rows(latent, slice(MEASURED)), take_rows(condition, slice(MEASURED))
-        effects = [measure_effect(space, direction, *few, probabilities, names) for direction in found]
+        effects = [measure_effect(space, direction, *few, probabilities, names) for direction in directions]
     else:
         log("no attributes: these data have no classifier (evaluation.extractor=trained)")
     path = Path(to) if to is not None else run.folder / "directions" / f"{game.images:09d}_{request.kind}.png"
-    tiles = _pad([traverse(space, direction, latent, condition, request) for direction in found])
+    tiles = _pad([traverse(space, direction, latent, condition, request) for direction in directions])
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, _draw_sheet(tiles, found, effects, request, modality, path.suffix))
-    log(f"{len(found)} directions of {run.folder}, {game.images:,} images: {path}")
-    rows = [_plain(direction, effect) for direction, effect in zip(found, effects, strict=True)]
+    write_file(path, _draw_sheet(tiles, directions, effects, request, modality, path.suffix))
+    log(f"{len(directions)} directions of {run.folder}, {game.images:,} images: {path}")
+    rows = [_plain(direction, effect) for direction, effect in zip(directions, effects, strict=True)]
     title = f"{run.folder}, {at}, {game.images:,} images: directions by {request.kind}"
     content = {"run": str(run.folder), "at": at, "images": game.images, **request._asdict(), "sheet": str(path)}
-    return DirectionsResult([title, _table(found, effects)], {**content, "directions": rows})
+    return DirectionsResult([title, _table(directions, effects)], {**content, "directions": rows})
 
 
 def _draw(
@@ -236,10 +236,10 @@ def _codes(space: LatentSpace, z: Tensor, n: int | None) -> list[Direction]:
             "kind=codes: D of this run predicts no part of its latent (InfoGAN's does: experiment=mnist_infogan). Use "
             "kind=features or kind=jacobian"
         )
-    found: list[Direction] = []
+    directions: list[Direction] = []
     for name in codes:
         if isinstance(game.prior[name], Categorical):
-            found.append(Direction(name, None, None, None))
+            directions.append(Direction(name, None, None, None))
             continue
         if name not in space.parts:
             raise Mistake(f"kind=codes: the code {name} passes a mapping network; use kind=features or kind=jacobian")
@@ -247,8 +247,8 @@ def _codes(space: LatentSpace, z: Tensor, n: int | None) -> list[Direction]:
         for entry in range(size):
             u = space.unit_vector(name, entry)
             std = float((z @ u.to(z.dtype)).std())
-            found.append(Direction(f"{name}.{entry}" if size > 1 else name, u, None, std))
-    return found[:n]
+            directions.append(Direction(f"{name}.{entry}" if size > 1 else name, u, None, std))
+    return directions[:n]
 
 
 def traverse(
@@ -287,7 +287,7 @@ def _repeat(rows: Mapping[str, Tensor], times: int) -> dict[str, Tensor]:
 def measure_effect(
     space: LatentSpace, direction: Direction, latent: Mapping[str, Tensor], condition: Condition, probabilities: Any,
     names: Sequence[str],
-) -> Effect:  # fmt: skip
+) -> AttributeEffect:  # fmt: skip
     """Return what a direction changes, averaged over N latents.
 
     probabilities  samples [N, *shape] -> class probabilities [N, classes]
@@ -301,16 +301,16 @@ def measure_effect(
         pairs = list(combinations(range(p.shape[1]), 2))
         moved = sum(float((p[:, a] - p[:, b]).abs().sum(1).mean()) / 2 for a, b in pairs) / len(pairs)
         frequent: list[int] = p.argmax(2).mode(0).values.tolist()
-        return Effect(moved, {}, {str(value): str(names[label]) for value, label in enumerate(frequent)})
+        return AttributeEffect(moved, {}, {str(value): str(names[label]) for value, label in enumerate(frequent)})
     step = float(direction.std or 0) * direction.vector.expand(n, -1)
     difference = probabilities(space.samples(latent, condition, step)) - probabilities(
         space.samples(latent, condition, -step)
     )
     change = dict(zip(names, (difference.mean(0) / 2).tolist(), strict=True))
-    return Effect(float(difference.abs().sum(1).mean()) / 2, change, {})
+    return AttributeEffect(float(difference.abs().sum(1).mean()) / 2, change, {})
 
 
-def _describe(effect: Effect | None) -> str:
+def _describe(effect: AttributeEffect | None) -> str:
     if effect is None:
         return ""
     if effect.values:
@@ -319,17 +319,17 @@ def _describe(effect: Effect | None) -> str:
     return ", ".join(f"{name} {change:+.3f}" for name, change in largest)
 
 
-def _plain(direction: Direction, effect: Effect | None) -> dict[str, Any]:
+def _plain(direction: Direction, effect: AttributeEffect | None) -> dict[str, Any]:
     """Return a direction as plain values, with its vector."""
     vector = None if direction.vector is None else direction.vector.tolist()
     return {**direction._asdict(), "vector": vector, **({} if effect is None else effect._asdict())}
 
 
-def _table(found: Sequence[Direction], effects: Sequence[Effect | None]) -> Table:
+def _table(directions: Sequence[Direction], effects: Sequence[AttributeEffect | None]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("direction", "share", "moved", "attributes"):
         table.add_column(name, justify="right" if name in ("share", "moved") else "left")
-    for direction, effect in zip(found, effects, strict=True):
+    for direction, effect in zip(directions, effects, strict=True):
         share = "-" if direction.share is None else f"{direction.share:.3f}"
         moved = "-" if effect is None else f"{effect.moved:.3f}"
         table.add_row(
@@ -344,8 +344,8 @@ def _table(found: Sequence[Direction], effects: Sequence[Effect | None]) -> Tabl
 
 
 def _draw_sheet(
-    tiles: Tensor, found: Sequence[Direction], effects: Sequence[Effect | None], request: DirectionRequest,
-    modality: Modality, suffix: str,
+    tiles: Tensor, directions: Sequence[Direction], effects: Sequence[AttributeEffect | None],
+    request: DirectionRequest, modality: Modality, suffix: str,
 ) -> bytes:  # fmt: skip
     """Draw tiles [directions, columns, *shape] with a row per direction and its numbers beside it."""
     from matplotlib.figure import Figure
@@ -359,13 +359,13 @@ def _draw_sheet(
     centres = [(i + 0.5) * grid.height / rows for i in range(rows)]
     is_plain = columns == request.steps
     ends = "" if is_plain else f"\n±{request.span:g} sd"
-    axes.set_yticks(centres, [one.name + ("" if one.vector is None else ends) for one in found])
+    axes.set_yticks(centres, [one.name + ("" if one.vector is None else ends) for one in directions])
     axes.xaxis.tick_top()
     positions = [f"{position:+.2g} sd" if position else "0" for position in _positions(request).tolist()]
     axes.set_xticks([(i + 0.5) * grid.width / columns for i in range(columns)] if is_plain else [])
     axes.set_xticklabels(positions if is_plain else [])
     axes.tick_params(length=0, labelsize=8)
-    for y, direction, effect in zip(centres, found, effects, strict=True):
+    for y, direction, effect in zip(centres, directions, effects, strict=True):
         share = "" if direction.share is None else f"share {direction.share:.3f}   "
         moved = "" if effect is None else f"moved {effect.moved:.3f}"
         axes.text(grid.width + 8, y, f"{share}{moved}\n{_describe(effect)}", va="center", fontsize=8)

@@ -19,7 +19,7 @@ from saddlepoint.error import Mistake
 
 REAL = [0.50, 0.61, 0.72, 0.83, 0.90, 0.55, 0.65]  # a spread between runs that hides the differences
 GAIN = [0.010, 0.012, 0.008, 0.011, 0.009, 0.013, 0.010]
-SCORES = ("augmentation_real", "augmentation_gan")
+SCORES = ("augmentation_accuracy_real", "augmentation_accuracy_gan")
 
 
 def score_key(metric: str) -> str:
@@ -58,7 +58,7 @@ def test_each_score_is_an_arm_with_its_value_in_every_run(tmp_path: Path) -> Non
         "score=real": pytest.approx(values()[SCORES[0]]),
         "score=gan": pytest.approx(values()[SCORES[1]]),
     }
-    assert comparison.primary.key == "augmentation_digits_1k_test"
+    assert comparison.primary.key == "augmentation_accuracy_digits_1k_test"
     assert comparison.primary.higher_is_better
     assert "2 arms by score: 2 scores of each of 7 runs; 14 finished." in overview_sentences(comparison)
 
@@ -96,7 +96,7 @@ def test_runs_that_only_share_their_seed_are_tested_unpaired(tmp_path: Path) -> 
 
 
 def test_scores_that_were_measured_differently_are_refused(tmp_path: Path) -> None:
-    write(tmp_path, values(), augmentation_gan={"updates": 3})
+    write(tmp_path, values(), augmentation_accuracy_gan={"updates": 3})
     with pytest.raises(Mistake, match="updates"):
         compare(tmp_path)
 
@@ -104,9 +104,17 @@ def test_scores_that_were_measured_differently_are_refused(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("scores", "more", "message"),
     [
-        (["augmentation_real"], {}, "give two or more scores of one metric"),
-        (["augmentation_real", "augmentation_gna"], {}, "scores=augmentation_gna: no run has such a score.*gan"),
-        (SCORES, {"metric": "fid"}, "metric=fid: scores=augmentation_real,augmentation_gan are compared; leave metric"),
+        (["augmentation_accuracy_real"], {}, "give two or more scores of one metric"),
+        (
+            ["augmentation_accuracy_real", "augmentation_accuracy_gna"],
+            {},
+            "scores=augmentation_accuracy_gna: no run has such a score.*gan",
+        ),
+        (
+            SCORES,
+            {"metric": "fid"},
+            "metric=fid: scores=augmentation_accuracy_real,augmentation_accuracy_gan are compared; leave metric",
+        ),
     ],
 )
 def test_scores_that_cannot_be_arms_are_reported_in_a_line(tmp_path: Path, scores, more, message) -> None:
@@ -116,6 +124,6 @@ def test_scores_that_cannot_be_arms_are_reported_in_a_line(tmp_path: Path, score
 
 
 def test_scores_of_several_metrics_are_refused(tmp_path: Path) -> None:
-    write(tmp_path, {"augmentation_real": REAL, "coverage": REAL})
+    write(tmp_path, {"augmentation_accuracy_real": REAL, "coverage": REAL})
     with pytest.raises(Mistake, match="give two or more scores of one metric"):
-        compare(tmp_path, ["augmentation_real", "coverage"])
+        compare(tmp_path, ["augmentation_accuracy_real", "coverage"])

@@ -1,7 +1,7 @@
 """Scores of the same runs as arms: each run becomes one record per score, and the arms are paired by run.
 
 A metric may measure several treatments of one generator, such as a classifier's accuracy with and without samples
-(`metric/augmentation.py`). Then every arm has every run, so that differences are tested within runs.
+(`metric/augmentation_accuracy.py`). Then every arm has every run, so that differences are tested within runs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,8 +65,8 @@ def split_by_score(
     common = "_".join(word[0] for word in takewhile(lambda word: len(set(word)) == 1, words))
     if len(keys) < 2 or not common:
         raise Mistake(
-            f"scores={','.join(map(str, scores))}: give two or more scores of one metric, such as augmentation_real "
-            "and augmentation_gan"
+            f"scores={','.join(map(str, scores))}: give two or more scores of one metric, such as "
+            "augmentation_accuracy_real and augmentation_accuracy_gan"
         )
     if len(directions := {higher_is_better(metric, requested) for metric in metrics}) > 1:
         raise Mistake(f"scores={','.join(metrics)}: of some, high values are better, and of others low ones")
@@ -76,6 +76,6 @@ def split_by_score(
         for key, metric in zip(keys, metrics, strict=True):
             arm = {KEY: metric.removeprefix(f"{common}_")}
             config = Config({**record.config.full, **arm}, {**record.config.training_values, **arm})
-            own = {name: getattr(record, name) for name in ("folder", "seed", "summary", "status")}
-            records.append(ScoreRecord(config=config, key=key, metric=common, common_key=common_key, **own))
+            fields = {name: getattr(record, name) for name in ("folder", "seed", "summary", "status")}
+            records.append(ScoreRecord(config=config, key=key, metric=common, common_key=common_key, **fields))
     return replace(collection, records=tuple(records)), directions.pop()

@@ -14,8 +14,8 @@ from torchvision.transforms import functional as transforms
 from saddlepoint.data.digits import Digits
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Features
-from saddlepoint.metric import augmentation
-from saddlepoint.metric.augmentation import ARMS, Augmentation, affine
+from saddlepoint.metric import augmentation_accuracy
+from saddlepoint.metric.augmentation_accuracy import ARMS, AugmentationAccuracy, affine
 from saddlepoint.metric.labelled_metric import load_labelled
 from saddlepoint.pixel import to_float, to_uint8
 
@@ -32,17 +32,17 @@ def fakes(n: int = 40) -> tuple[Tensor, Tensor]:
     return x.to(torch.uint8), torch.arange(n) % 10
 
 
-def compute(metric: Augmentation, data: Any, x: Tensor, y: Tensor) -> dict[str, Any]:
+def compute(metric: AugmentationAccuracy, data: Any, x: Tensor, y: Tensor) -> dict[str, Any]:
     metric.reset()
     assert metric.setup(data) is None
     metric.update(Features(torch.zeros(len(x), 1), x=x, y=y), real=False)
     return metric.results()
 
 
-def recorded_batches(monkeypatch: pytest.MonkeyPatch, metric: Augmentation, data: Any) -> list[list[Tensor]]:
+def recorded_batches(monkeypatch: pytest.MonkeyPatch, metric: AugmentationAccuracy, data: Any) -> list[list[Tensor]]:
     """The images of every update of each classifier that the metric trains."""
     arms: list[list[Tensor]] = []
-    original = augmentation.train_on_batches
+    original = augmentation_accuracy.train_on_batches
 
     def record(batches, updates, *rest):
         arms.append([])
@@ -54,7 +54,7 @@ def recorded_batches(monkeypatch: pytest.MonkeyPatch, metric: Augmentation, data
 
         return original(tee(), updates, *rest)
 
-    monkeypatch.setattr(augmentation, "train_on_batches", record)
+    monkeypatch.setattr(augmentation_accuracy, "train_on_batches", record)
     compute(metric, data, *fakes())
     return arms
 
@@ -64,14 +64,16 @@ def contents(x: Tensor) -> set[bytes]:
 
 
 def test_every_arm_gets_equally_many_updates_of_equally_many_images(monkeypatch) -> None:
-    arms = recorded_batches(monkeypatch, Augmentation(updates=7, batch=10), few_labels())
+    arms = recorded_batches(monkeypatch, AugmentationAccuracy(updates=7, batch=10), few_labels())
     assert len(arms) == len(ARMS)
     assert [[len(x) for x in batches] for batches in arms] == [[10] * 7] * len(ARMS)
 
 
 def test_no_image_outside_the_labelled_subset_reaches_an_arm_but_the_ceiling(monkeypatch) -> None:
     data = few_labels()
-    metric = Augmentation(updates=15, batch=20, shift=0.0, degrees=0.0)  # moved images are then the images themselves
+    metric = AugmentationAccuracy(
+        updates=15, batch=20, shift=0.0, degrees=0.0
+    )  # moved images are then the images themselves
     real, moved, every, gan, both = map(torch.cat, recorded_batches(monkeypatch, metric, data))
     subset = contents(to_float(data.split("train").x))
     withheld = contents(to_float(data.split("unlabelled").x))
@@ -95,12 +97,12 @@ def test_no_image_outside_the_labelled_subset_reaches_the_generator() -> None:
 
 
 def test_arms_without_fakes_do_not_depend_on_them_and_are_trained_once(monkeypatch) -> None:
-    metric, data = Augmentation(updates=3, batch=8), few_labels()
+    metric, data = AugmentationAccuracy(updates=3, batch=8), few_labels()
     assert metric.setup(data) is None
     first = metric.score(*fakes())
     calls: list[int] = []
-    original = augmentation.train_on_batches
-    monkeypatch.setattr(augmentation, "train_on_batches", lambda *a: calls.append(1) or original(*a))
+    original = augmentation_accuracy.train_on_batches
+    monkeypatch.setattr(augmentation_accuracy, "train_on_batches", lambda *a: calls.append(1) or original(*a))
     second = metric.score(255 - fakes()[0], fakes()[1])
     assert len(calls) == 2
     assert all(first[name] == second[name] for name in ("real", "affine", "all"))
@@ -111,7 +113,7 @@ def test_arms_without_fakes_do_not_depend_on_them_and_are_trained_once(monkeypat
 def test_fakes_that_are_the_withheld_reals_reach_the_ceiling_and_wrong_ones_harm() -> None:
     data = few_labels()
     x, y = load_labelled(data.split("unlabelled"))
-    metric = Augmentation(updates=40, shift=1.0)
+    metric = AugmentationAccuracy(updates=40, shift=1.0)
     results = compute(metric, data, x, y)
     value = {name: float(result.value) for name, result in results.items()}
     assert value["gan"] > value["real"] + 0.05
@@ -123,11 +125,11 @@ def test_fakes_that_are_the_withheld_reals_reach_the_ceiling_and_wrong_ones_harm
 def test_the_score_depends_on_its_seed_and_on_nothing_else() -> None:
     data = few_labels()
     first, again, other = (
-        compute(Augmentation(updates=4, batch=8, seed=seed), data, *fakes())["real"] for seed in (1, 1, 2)
+        compute(AugmentationAccuracy(updates=4, batch=8, seed=seed), data, *fakes())["real"] for seed in (1, 1, 2)
     )
     assert first == again
     assert first != other
-    settings = [Augmentation(seed=seed).settings(450, 1000) for seed in (1, 2)]
+    settings = [AugmentationAccuracy(seed=seed).settings(450, 1000) for seed in (1, 2)]
     assert settings[0] == settings[1]
 
 
@@ -148,7 +150,7 @@ def test_affine_is_that_of_torchvision(shape) -> None:
 
 
 def test_the_affine_maps_fill_their_ranges() -> None:
-    metric, data = Augmentation(shift=2.0, degrees=15.0, batch=64), few_labels()
+    metric, data = AugmentationAccuracy(shift=2.0, degrees=15.0, batch=64), few_labels()
     seen: list[Tensor] = []
     metric._move = lambda x, stream: seen.append(2 * stream.uniform(len(x), 3) - 1) or x
     list(islice(metric.batches(load_labelled(data.split("train")), moved=True), 50))
@@ -158,21 +160,21 @@ def test_the_affine_maps_fill_their_ranges() -> None:
 
 
 def test_data_without_withheld_images_or_labels_cannot_be_measured(points, stripes) -> None:
-    assert "data.only_labelled=true" in str(Augmentation().setup(Digits()))
-    assert "data.only_labelled=true" in str(Augmentation().setup(Digits(labels=10)))
-    assert "points" in str(Augmentation().setup(points()))
+    assert "data.only_labelled=true" in str(AugmentationAccuracy().setup(Digits()))
+    assert "data.only_labelled=true" in str(AugmentationAccuracy().setup(Digits(labels=10)))
+    assert "points" in str(AugmentationAccuracy().setup(points()))
     for split in stripes.splits.values():
         split.y = None
-    assert "no labels" in str(Augmentation().setup(stripes))
+    assert "no labels" in str(AugmentationAccuracy().setup(stripes))
     with pytest.raises(Mistake, match="updates=0 must be at least 1"):
-        Augmentation(updates=0)
+        AugmentationAccuracy(updates=0)
 
 
 def test_an_unconditional_game_leaves_it_out_and_says_why(tmp_path) -> None:
-    more = [*FEW, "metric=[augmentation,frechet_distance]", "evaluation.n=50", "evaluation.split=test", "images=64",
-            "evaluation.selection.split=null", "evaluation.second_extractor=null"]  # fmt: skip
+    more = [*FEW, "metric=[augmentation_accuracy,frechet_distance]", "evaluation.n=50", "images=64",
+            "evaluation.split=test", "evaluation.selection.split=null", "evaluation.second_extractor=null"]  # fmt: skip
     record = run(tmp_path, *more)
-    assert "augmentation is left out: it needs the class that each sample was generated for" in record.said
+    assert "augmentation_accuracy is left out: it needs the class that each sample was generated for" in record.said
     assert list(record.summary["final"]) == ["fid_digits_50_test"]
 
 

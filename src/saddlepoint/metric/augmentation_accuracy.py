@@ -33,8 +33,8 @@ UNLABELLED = "unlabelled"  # the split of the training images that `data.only_la
 ARMS = {"real": "reals", "affine": "reals, moved", "gan": "reals, fakes", "both": "reals, fakes, moved", "all": "all"}
 
 
-class Augmentation(ClassifierMetric):
-    """The accuracy of each arm, by its name as suffix: augmentation_real, ..., augmentation_all; in [0, 1].
+class AugmentationAccuracy(ClassifierMetric):
+    """The accuracy of each arm, in [0, 1]; its name is the suffix: augmentation_accuracy_real, ...
 
     updates, batch   updates of each classifier, and images per update
     shift            pixels
@@ -51,8 +51,8 @@ class Augmentation(ClassifierMetric):
         super().__init__(None, seed)
         if updates < 1 or batch < 2 or shift < 0 or degrees < 0:
             raise Mistake(
-                f"metric.augmentation: updates={updates} must be at least 1, batch={batch} at least 2, shift={shift} "
-                f"and degrees={degrees} at least 0."
+                f"metric.augmentation_accuracy: updates={updates} must be at least 1, batch={batch} at least 2, "
+                f"shift={shift} and degrees={degrees} at least 0."
             )
         self.updates, self.batch, self.shift, self.degrees = updates, batch, shift, degrees
         self._without_fakes: dict[str, Result] = {}  # the arms that do not depend on the generator, measured once
