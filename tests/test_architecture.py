@@ -58,7 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "starter": COMMON | {"run"},
     "analysis": COMMON
     | {"comparison", "config", "console", "data", "evaluation", "experiment", "extractor", "game", "metric", "multirun"}
-    | {"prior", "run", "turn"},
+    | {"layer", "prior", "run", "turn"},
     "cli": COMMON
     | {
         "analysis",

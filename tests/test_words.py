@@ -35,7 +35,7 @@ SHARED_FILES = {
     **{
         name: {"cli", room}
         for name, room in {
-            "apply": "experiment",
+            "apply": "experiment", "directions": "analysis",
             "evaluate": "experiment", "export": "export", "memorisation": "experiment", "multirun": "multirun",
             "replay": "experiment", "reproduce": "reproduction", "sample": "experiment", "sweep": "sweep",
             "train": "experiment",

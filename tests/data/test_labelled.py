@@ -160,3 +160,29 @@ def test_the_labels_are_part_of_the_identity_of_a_run():
     }
     assert len(names) == 3
     check(compose(["data.labels=2"]))
+
+
+def test_only_labelled_splits_the_training_images_into_the_labelled_ones_and_the_rest():
+    whole, data = Digits(labels=5, label_seed=3), Digits(labels=5, label_seed=3, only_labelled=True)
+    train, kept, rest = whole.split("train"), data.split("train"), data.split("unlabelled")
+    assert kept.x.equal(train.x[whole.labelled_indices])
+    assert kept.y.bincount().tolist() == [5] * 10
+    assert (len(kept), len(rest)) == (50, len(train) - 50)
+    both = {x.numpy().tobytes() for split in (kept, rest) for x in split.x}
+    assert both == {x.numpy().tobytes() for x in train.x}
+    assert data.split("test").sha256 == whole.split("test").sha256
+    assert data.labelled_indices is None
+    assert next(data.training_batches()).labelled is None
+    assert data.describe()["labelled"] == whole.describe()["labelled"]  # rows of the whole training set
+    assert data.exchangeable_splits == (*whole.exchangeable_splits, "unlabelled")
+
+
+def test_only_labelled_needs_labels_and_enough_images():
+    with pytest.raises(Mistake, match=r"true needs data\.labels"):
+        Digits(only_labelled=True)
+    with pytest.raises(Mistake, match="true or false"):
+        Digits(labels=5, only_labelled="yes")
+    with pytest.raises(Mistake, match=r"data\.labels=200 per class, but class \d has only \d+ training images"):
+        Digits(labels=200, only_labelled=True).split("train")
+    with pytest.raises(Mistake, match="these data have no classes"):
+        Numbered(classes=None, labels=5, only_labelled=True)

@@ -32,8 +32,9 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     log, output = line_printer(Console(stderr=True)), current_output()
     settings: Any = OmegaConf.to_container(config, resolve=True)
     options = {key: value for key, value in settings.items() if key not in ("logger", "to")}
-    if options["against"] is None:
-        del options["against"]  # added later: reports without it keep their folder
+    for key in ("against", "scores"):
+        if options[key] is None:
+            del options[key]  # added later: reports without it keep their folder
     to = None if config.to == "-" else Path(config.to or f"outputs/comparison-{_hash_options(options)}")
     if to is not None:
         check_folder(destination.check_output_folder(to))
@@ -58,7 +59,10 @@ def _comparison_options(options: dict[str, Any]) -> ComparisonOptions:
     unchanged = ("metric", "baseline", "level", "reach", "higher_is_better", "factorial", "tuning", "against")
     by = None if options["by"] is None else tuple(map(str, as_list(options["by"])))
     return ComparisonOptions(
-        by, tuple(map(str, as_list(options["over"]))), **{name: options[name] for name in unchanged if name in options}
+        by,
+        tuple(map(str, as_list(options["over"]))),
+        scores=tuple(map(str, as_list(options.get("scores")))),
+        **{name: options[name] for name in unchanged if name in options},
     )
 
 

@@ -32,6 +32,10 @@ saddlepoint sample run=outputs/<name>/seed0 truncation=0.5 standing_statistics=1
 saddlepoint apply run=outputs/<name>/seed0 source=photo.png to=filled             transparent pixels are filled in
 saddlepoint apply run=outputs/<name>/seed0 source=photos/ mask=masks/ to=filled   white pixels of the masks
 saddlepoint apply run=outputs/<name>/seed0 source=small.zip truth=large/ to=enlarged""",
+    "directions": """\
+saddlepoint directions run=outputs/<name>/seed0                        principal components of the first layer
+saddlepoint directions run=outputs/<name>/seed0 kind=jacobian n=8 to=sheet.png
+saddlepoint directions run=outputs/<name>/seed0 kind=codes             those of InfoGAN""",
     "memorisation": """\
 saddlepoint memorisation run=outputs/<name>/seed0
 saddlepoint memorisation samples=folder/ data=digits       stored samples, and their training data""",

@@ -37,6 +37,7 @@ UNREAD = {
     "sample": RUNNING | NAMED | TRAINING | EVALUATION,
     "apply": RUNNING | NAMED | TRAINING | SELECTION | {"metric protocol evaluation.n evaluation.split": READER},
     "evaluate": RUNNING | NAMED | TRAINING | SELECTION,
+    "directions": RUNNING | NAMED | TRAINING | SELECTION | {"metric protocol evaluation.n evaluation.split": READER},
     "memorisation": RUNNING | NAMED | TRAINING | MEASURING | SELECTION,
     "export": RUNNING | SELECTION,  # it refuses other changes of the training itself
     "import": RUNNING | TRAINING | SELECTION | MADE | {"images": "evaluation.n is the number of samples"},

@@ -204,6 +204,20 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
         "average": Flag,
         "sample_seed": nullable(Natural),
     },
+    "directions": {
+        "run": NonEmptyText,
+        "kind": Literal["features", "jacobian", "codes"],
+        "n": CountOrNull,
+        "layer": TextOrNull,
+        "label": pydantic_type(Natural | Text | dict[str, Any]) | None,
+        "latents": nullable(integer_type_from(2)),
+        "steps": integer_type_from(3),
+        "span": Positive,
+        "to": NameOrNull,
+        "at": Checkpoint,
+        "sample_seed": Natural,
+        "average": Flag,
+    },
     "memorisation": {
         "run": NameOrNull,
         "samples": NameOrNull,
@@ -222,6 +236,7 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
     "compare": {
         "runs": TextOrList,
         "by": TextOrList | None,
+        "scores": TextOrList | None,
         "over": TextOrList,
         "metric": TextOrNull,
         "baseline": Any,

@@ -21,7 +21,7 @@ LATER_KEYS = {
 }  # added after the first runs, with the value of the behaviour before
 # keys of data that were added after the first runs, with the value that keeps the behaviour before them
 LATER_DATA_KEYS = {"fit": "crop", "flip": False, "bits": 8, "reserved": None}
-LATER_DATA_KEYS |= {"convert": False, "spectrogram": False, "standardisation": None}
+LATER_DATA_KEYS |= {"convert": False, "spectrogram": False, "standardisation": None, "only_labelled": False}
 # the same for keys of the game, with the sides of the two-player game, which were fixed in the first edition
 LATER_GAME_KEYS = {
     "sides": {

@@ -172,8 +172,10 @@ class Data(LightningDataModule):
     labels          number of labelled training images per class, drawn with `label_seed`; None: no labelled batches
     labelled_batch  labelled images per training batch; None: as many as `batch`
     flip            whether each training image is mirrored left to right with probability 1/2 each time it is shown
-    With `labels`, the training batches still hold all training images with their classes.  The labelled batches are
-    additional and do not count as images shown.
+    only_labelled   True: the labelled images are all of the split `train`, there are no separate labelled batches, and
+                    the other training images are the split `unlabelled`, which is never trained on
+    Without `only_labelled`, the training batches still hold all training images with their classes.  The labelled
+    batches are additional and do not count as images shown.
     """
 
     name: str | None = "data"
@@ -194,6 +196,7 @@ class Data(LightningDataModule):
         label_seed: int = 0,
         labelled_batch: int | None = None,
         flip: bool = False,
+        only_labelled: bool = False,
     ) -> None:
         super().__init__()
         self.shape = tuple(int(side) for side in shape)  # of one sample in float form: (C, H, W) for images
@@ -215,6 +218,15 @@ class Data(LightningDataModule):
                 raise Mistake(f"data.{name}={value}: must be an integer of at least 1, or null.")
         self.labels, self.label_seed = labels, label_seed
         self.labelled_batch = batch if labelled_batch is None else labelled_batch
+        if type(only_labelled) is not bool or (only_labelled and labels is None):
+            raise Mistake(
+                f"data.only_labelled={only_labelled}: must be true or false, and true needs data.labels, a number per "
+                "class."
+            )
+        self.only_labelled = only_labelled
+        self.kept_rows: Tensor | None = (
+            None  # with only_labelled: the rows of the whole training set that are trained on
+        )
         if type(flip) is not bool or (flip and not self.modality.planar):
             raise Mistake(f"data.flip={flip}: must be true or false, and true is for images only.")
         self.flip = flip
@@ -239,7 +251,26 @@ class Data(LightningDataModule):
                 f"{self.name}: the config has {_format_facts(self.shape, self.classes)}, but the data have "
                 f"{_format_facts(shape, classes)}.\nSet these values, or choose other data."
             )
-        self._splits = splits
+        self._splits = self._withhold_unlabelled(splits) if self.only_labelled else splits
+
+    def _withhold_unlabelled(self, splits: Mapping[str, Split]) -> dict[str, Split]:
+        """Return the splits with only the labelled rows in `train`, and the other ones as the split `unlabelled`.
+
+        Raises Mistake if a class has too few images, or if the training images are read from disk.
+        """
+        train, name = splits["train"], "unlabelled"
+        if not train.in_memory:
+            raise Mistake("data.only_labelled=true needs training images in memory: set a larger data.memory.")
+        self.kept_rows = self._draw_labelled(train)
+        is_kept = torch.zeros(len(train), dtype=torch.bool).index_fill(0, self.kept_rows, True)
+        self.exchangeable_splits = (*(self.exchangeable_splits or ("train",)), name)
+        rows = {"train": self.kept_rows, name: (~is_kept).nonzero().flatten()}
+        selected = {
+            part: Split(part, *train[index], self.classes, train.extra_columns_at(index), train.modality)
+            for part, index in rows.items()
+            if len(index)
+        }
+        return {"train": selected.pop("train"), **selected, **{key: s for key, s in splits.items() if key != "train"}}
 
     def _check_splits(self, splits: Any) -> None:
         """Raises Mistake if `splits()`, which a user-defined class may define, returned the wrong thing."""
@@ -309,7 +340,8 @@ class Data(LightningDataModule):
         names = self.class_names
         labelled = {}
         if self.labels is not None:
-            rows = [] if self.labelled_indices is None else self.labelled_indices.view(self.classes or 0, -1).tolist()
+            indices = self.kept_rows if self.only_labelled else self.labelled_indices
+            rows = [] if indices is None else indices.view(self.classes or 0, -1).tolist()
             by_class = {str(label): " ".join(map(str, row)) for label, row in enumerate(rows)}  # rows of train
             labelled = {"labelled": {"per_class": self.labels, "label_seed": self.label_seed, "rows": by_class}}
         return {
@@ -329,16 +361,18 @@ class Data(LightningDataModule):
 
     @cached_property
     def labelled_indices(self) -> Tensor | None:
-        """Indices of the labelled rows of the train split, int64 [classes * labels], class by class, or None.
+        """Indices of the labelled rows of the train split, int64 [classes * labels], class by class.
 
-        Raises Mistake if a class has too few images.
+        None without labels, and with `only_labelled`.  Raises Mistake if a class has too few images.
         """
-        if self.labels is None or self.classes is None:
+        if self.labels is None or self.classes is None or self.only_labelled:
             return None
-        train = self.split("train")
+        return self._draw_labelled(self.split("train"))
+
+    def _draw_labelled(self, train: Split) -> Tensor:
         if train.y is None:
             raise Mistake(f"data.labels={self.labels}: the training images of {self.name} have no classes.")
-        return draw_labelled_indices(train.y, self.classes, self.labels, self.label_seed)
+        return draw_labelled_indices(train.y, self.classes or 0, self.labels or 0, self.label_seed)
 
     @property
     def device(self) -> torch.device:

@@ -7,9 +7,10 @@ Batch normalisation precedes each ReLU, including the last: without it a third o
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,37 +96,59 @@ def train_classifier(
     generator = torch.Generator().manual_seed(derive_seed(recipe.seed, "classifier"))
     subset = torch.randperm(len(x), generator=generator)[: recipe.limit]
     x, y = x[subset], y[subset]
-    batches = -(-len(x) // recipe.batch)
-    with _one_thread(), torch.enable_grad():
-        with preserve_random_state(seed=derive_seed(recipe.seed, "classifier", "initialisation")):
-            network = Network((x.shape[1], x.shape[2], x.shape[3]), classes, recipe.dim, recipe.wide)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
-        steps = recipe.epochs * batches
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            # 1.5 / steps: OneCycleLR divides by the warm-up length less one, which would be 0 for one step
-            optimizer,
-            recipe.rate,
-            total_steps=steps,
-            pct_start=max(0.1, 1.5 / steps),
-            cycle_momentum=False,
-        )
-        for epoch in range(recipe.epochs):
+    n_batches = -(-len(x) // recipe.batch)
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        for _ in range(recipe.epochs):
             order = torch.randperm(len(x), generator=generator)
             # batches of equal size: a last batch of one image would have no batch statistics
-            for number, index in enumerate(order.tensor_split(batches)):
+            for index in order.tensor_split(n_batches):
                 images = random_shift(x[index], recipe.shift, generator)
-                _, logits = network(to_float(random_flip(images, generator) if recipe.flip else images))
-                loss = functional.cross_entropy(logits, y[index])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                done = epoch * batches + number + 1
-                if progress and (not done % 50 or done == steps):
-                    progress("training the classifier", done, steps)
+                yield to_float(random_flip(images, generator) if recipe.flip else images), y[index]
+
+    network = train_on_batches(
+        batches(), recipe.epochs * n_batches, (x.shape[1], x.shape[2], x.shape[3]), classes, recipe, progress
+    )
+    with _one_thread():
         network.eval()
         score = accuracy(network, *validation) if validation is not None else None
     return TrainingResult({name: value.detach().contiguous() for name, value in network.state_dict().items()}, score)
+
+
+def train_on_batches(
+    batches: Iterable[tuple[Tensor, Tensor]],
+    updates: int,
+    shape: tuple[int, int, int],
+    classes: int,
+    recipe: Recipe,
+    progress: Progress | None = None,
+) -> Network:
+    """Train a classifier for `updates` updates, each on one of `batches`: float images and labels.
+
+    Of `recipe` the width, learning rate, decay and seed (of the initial weights) are used. One CPU thread, so the
+    result is bit-identical on the same machine. Returns the network in training mode.
+    """
+    with _one_thread(), torch.enable_grad():
+        with preserve_random_state(seed=derive_seed(recipe.seed, "classifier", "initialisation")):
+            network = Network(shape, classes, recipe.dim, recipe.wide)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            # 1.5 / updates: OneCycleLR divides by the warm-up length less one, which would be 0 for one update
+            optimizer,
+            recipe.rate,
+            total_steps=updates,
+            pct_start=max(0.1, 1.5 / updates),
+            cycle_momentum=False,
+        )
+        for done, (x, y) in enumerate(islice(batches, updates), 1):
+            loss = functional.cross_entropy(network(x)[1], y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            if progress and (not done % 50 or done == updates):
+                progress("training the classifier", done, updates)
+    return network
 
 
 def network_from_state(

@@ -1,9 +1,10 @@
 """Each arm compared with the baseline: effect size, p-values and the detectable difference.
 
 The test is the exact two-sample permutation test; Holm's correction counts every arm but the baseline, on the one
-primary score. If the config declares what runs of one seed share, the paired sign-flip test is reported too. If the
-value of a failed run is imputed, both tests are of ranks (Wilcoxon 1945, Biometrics Bull. 1 (6); ties have their mean
-rank), and nothing that depends on the distance between imputed scores is reported.
+primary score. If the config declares what runs of one seed share, the paired sign-flip test is reported too; it is the
+only test if the arms are scores of the same runs. If the value of a failed run is imputed, both tests are of ranks
+(Wilcoxon 1945, Biometrics Bull. 1 (6); ties have their mean rank), and nothing that depends on the distance between
+imputed scores is reported.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from scipy.stats import rankdata
 from saddlepoint.comparison.arms.arm import Arm
 from saddlepoint.comparison.arms.comparison import Comparison
 from saddlepoint.comparison.stats.effect import hedges_g, hedges_interval, pooled_std
-from saddlepoint.comparison.stats.interval import Interval, has_spread, std_interval
+from saddlepoint.comparison.stats.interval import Estimate, Interval, estimate, has_spread, std_interval
 from saddlepoint.comparison.stats.multiple_testing import (
     TOO_FEW_SEEDS,
     bonferroni_level,
@@ -39,6 +40,7 @@ class PairedTest:
     p: float
     smallest_p: float
     correlation: float | None
+    difference: Estimate | None  # mean of the paired differences, with its t-interval; None if a value is imputed
 
 
 @dataclass(frozen=True)
@@ -60,19 +62,27 @@ class BaselineDifference:
 
 def compare_with_baseline(comparison: Comparison) -> dict[str, BaselineDifference]:
     """Test each other arm against the baseline; by the name of the arm."""
-    p = {arm.name: permutation_p(*_tested_numbers(arm, comparison.baseline)) for arm in comparison.other_arms}
+    p = {arm.name: _p_value(comparison, arm) for arm in comparison.other_arms}
     holm_p = holm_p_values(p)
     return {
         arm.name: _build_difference(comparison, arm, p[arm.name], holm_p[arm.name]) for arm in comparison.other_arms
     }
 
 
+def _p_value(comparison: Comparison, arm: Arm) -> float:
+    """Return the p of the exact test: of paired differences if the arms are scores of the same runs."""
+    paired = _paired_test(arm, comparison.baseline) if comparison.is_paired else None
+    return permutation_p(*_tested_numbers(arm, comparison.baseline)) if paired is None else paired.p
+
+
 def _build_difference(comparison: Comparison, arm: Arm, p: float, holm_p: float) -> BaselineDifference:
     base, level, family = comparison.baseline, comparison.options.level, len(comparison.other_arms)
     a, b = arm.values, base.values
-    least_p = smallest_p(len(a), len(b))
+    paired = _paired_test(arm, base) if comparison.shared_per_seed else None
+    least_p = paired.smallest_p if comparison.is_paired and paired else smallest_p(len(a), len(b))
     uses_ranks = arm.has_imputed or base.has_imputed
-    measurable = not uses_ranks and (has_spread(a) or has_spread(b))
+    # g and the detectable difference are of independent runs
+    measurable = not uses_ranks and not comparison.is_paired and (has_spread(a) or has_spread(b))
     least, interval = _detectable_difference(a, b, bonferroni_level(level, family)) if measurable else (None, None)
     has_g = measurable and min(len(a), len(b)) > 1
     tested_a, tested_b = _tested_numbers(arm, base)
@@ -85,7 +95,7 @@ def _build_difference(comparison: Comparison, arm: Arm, p: float, holm_p: float)
         verdict=_with_seed_count(difference_verdict(holm_p, least_p, family, level), a, b),
         detectable=least,
         detectable_interval=interval,
-        paired=_paired_test(arm, base) if comparison.shared_per_seed else None,
+        paired=paired,
         mean_difference=sum(tested_a) / len(tested_a) - sum(tested_b) / len(tested_b),
         uses_ranks=uses_ranks,
     )
@@ -125,7 +135,8 @@ def _paired_test(arm: Arm, base: Arm) -> PairedTest | None:
     if not pairs:
         return None
     a, b = zip(*pairs, strict=True)
-    if arm.has_imputed or base.has_imputed:
+    if uses_ranks := arm.has_imputed or base.has_imputed:
         a, b = _joint_ranks(a, b)
-    p = sign_flip_p([x - y for x, y in zip(a, b, strict=True)])
-    return PairedTest(len(pairs), p, smallest_sign_flip_p(len(pairs)), correlation(a, b))
+    differences = [x - y for x, y in zip(a, b, strict=True)]
+    p, least_p = sign_flip_p(differences), smallest_sign_flip_p(len(pairs))
+    return PairedTest(len(pairs), p, least_p, correlation(a, b), None if uses_ranks else estimate(differences))

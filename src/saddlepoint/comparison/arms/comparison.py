@@ -16,6 +16,7 @@ from saddlepoint.comparison.arms.grouping import (
 )
 from saddlepoint.comparison.arms.record import RUNNING, Record, RunCollection
 from saddlepoint.comparison.arms.score import PrimaryScore, common_scores, primary_score
+from saddlepoint.comparison.arms.score_arms import split_by_score
 from saddlepoint.comparison.arms.scoring import failure_floor, score_arms
 from saddlepoint.error import Mistake, did_you_mean
 
@@ -37,6 +38,7 @@ class ComparisonOptions:
     factorial: bool | None = None  # None: if the arms are a full design
     tuning: bool = False
     against: str | None = None  # another score, by its key or metric, to draw the primary one against
+    scores: tuple[str, ...] = ()  # scores of the same runs that are the arms, instead of runs
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class Comparison:
     other_scores: tuple[str, ...]  # keys that every finished run has under one contract
     mixed_scores: tuple[str, ...]  # keys whose contracts differ
     shared_per_seed: tuple[str, ...]  # what runs of one seed have in common, as their configs declare
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether the arms are scores of the same runs, so that the test is that of paired differences."""
+        return bool(self.options.scores)
 
     @property
     def baseline(self) -> Arm:
@@ -100,6 +107,12 @@ def build_comparison(collection: RunCollection, options: ComparisonOptions) -> C
     records = [record for record in collection.records if record.status != RUNNING]
     if not records:
         raise Mistake(f"all {len(collection.records)} runs are under way; compare them when some have ended")
+    if options.scores:
+        if options.metric is not None:
+            raise Mistake(f"metric={options.metric}: scores={','.join(options.scores)} are compared; leave metric out")
+        collection, higher = split_by_score(collection, options.scores, options.higher_is_better)
+        records = [record for record in collection.records if record.status != RUNNING]
+        options = replace(options, higher_is_better=higher)
     over = options.over
     by = options.by if options.by is not None else tuple(key for key in varying_keys(records) if key not in over)
     groups = group_runs(records, by, over)
@@ -109,8 +122,9 @@ def build_comparison(collection: RunCollection, options: ComparisonOptions) -> C
     arms = score_arms(groups, score, others, options.reach)
     arms.insert(0, arms.pop(_baseline_index(arms, options.baseline)))
     return Comparison(
-        options, collection, by, tuple(arms), score, tuple(others), tuple(mixed), _shared_per_seed(records)
-    )
+        options, collection, by, tuple(arms), score, tuple(others), tuple(mixed),
+        ("everything",) if options.scores else _shared_per_seed(records),
+    )  # fmt: skip
 
 
 def _check_equal_target_images(records: Sequence[Record], keys: Sequence[str]) -> None:

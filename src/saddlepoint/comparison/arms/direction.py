@@ -3,6 +3,7 @@ comparison does not import torch; a test checks the directions against the metri
 
 from saddlepoint.error import Mistake
 
+AUGMENTATION = frozenset(f"augmentation_accuracy_{arm}" for arm in ("real", "affine", "gan", "both", "all"))
 LOWER_IS_BETTER = frozenset(
     ("fid", "fid_infinity", "class_fid_mean", "class_fid_max", "class_fid_missing", "kid", "class_frequency",
      "class_frequency_gini", "class_modes_kl", "modes_reverse_kl", "nearest_neighbour_error", "error",
@@ -15,17 +16,18 @@ HIGHER_IS_BETTER = frozenset(
      "modes_high_quality", "gan_train", "gan_test", "parzen", "authenticity", "class_agreement",
      "permuted_class_agreement", "paired_psnr", "paired_ssim", "bleu", "exact_match_held_out", "exact_match_distinct",
      "speaker_coverage")
-)  # fmt: skip
+) | AUGMENTATION  # fmt: skip
 
 PROPORTIONS = frozenset(
     ("precision", "recall", "coverage", "class_coverage_mean", "class_coverage_min", "modes_high_quality", "gan_train",
      "gan_test", "error", "authenticity", "bleu", "bleu_self", "exact_match_train", "exact_match_held_out",
      "exact_match_distinct")
-)  # fmt: skip
+) | AUGMENTATION | {"augmentation_accuracy"}  # fmt: skip
 
 # the score of an untrained generator is no floor: noise is perfectly authentic, and a network for super-resolution
-# starts from interpolation, whose distortion a realistic sample may exceed
-PERFECT_UNTRAINED = frozenset(("authenticity", "paired_mae", "paired_psnr", "paired_ssim"))
+# starts from interpolation, whose distortion a realistic sample may exceed; arms without fakes do not depend on it
+PERFECT_UNTRAINED = frozenset(("authenticity", "paired_mae", "paired_psnr", "paired_ssim", "augmentation_accuracy"))
+PERFECT_UNTRAINED |= AUGMENTATION
 
 
 def higher_is_better(metric: str, requested: bool | None = None) -> bool:

@@ -51,6 +51,11 @@ class Record:
     status: str  # finished, diverged, failed, interrupted, or RUNNING, KILLED, NO_SUMMARY
 
     @property
+    def title(self) -> str:
+        """What messages name it by; unique in a comparison."""
+        return str(self.folder)
+
+    @property
     def is_imported(self) -> bool:
         """Whether the model was trained elsewhere and only measured here."""
         return "imported" in self.config.full

@@ -31,7 +31,7 @@ def primary_score(records: Sequence[Record], metric: str | None, requested: bool
     finished = [record for record in records if record.status == FINISHED]
     if not any(record.final_scores for record in finished):
         raise Mistake(f"none of the {len(records)} runs has finished with a score: nothing can be compared yet")
-    key = _first_common_key(finished) if metric is None else _find_key(finished, metric)
+    key = _first_common_key(finished) if metric is None else find_key(finished, metric)
     measured = [record for record in finished if key in record.final_scores]
     contract = Score.from_dict(dict(measured[0].final_scores[key])).contract
     without = [r for r in finished if key not in r.final_scores and not has_no_value(r, contract)]
@@ -41,7 +41,7 @@ def primary_score(records: Sequence[Record], metric: str | None, requested: bool
             f"{'has' if len(measured) == 1 else 'have'} it.\n"
             "Measure the others by that protocol, saddlepoint evaluate run=..., or name another metric=..."
         )
-    check_comparable({str(record.folder): Score.from_dict(dict(record.final_scores[key])) for record in measured})
+    check_comparable({record.title: Score.from_dict(dict(record.final_scores[key])) for record in measured})
     return PrimaryScore(key, contract, higher_is_better(contract.metric, requested))
 
 
@@ -82,8 +82,11 @@ def _first_common_key(finished: Sequence[Record]) -> str:
     )
 
 
-def _find_key(finished: Sequence[Record], metric: str) -> str:
-    """Return `metric` if it is a key, else the one key of that metric with the runs' first extractor."""
+def find_key(finished: Sequence[Record], metric: str, option: str = "metric") -> str:
+    """Return `metric` if it is a key, else the one key of that metric with the runs' first extractor.
+
+    Raises Mistake, which names the `option` of the command, if there is none or if there are several.
+    """
     contracts = {key: score["contract"] for record in finished for key, score in record.final_scores.items()}
     if metric in contracts:
         return metric
@@ -93,10 +96,10 @@ def _find_key(finished: Sequence[Record], metric: str) -> str:
     if len(keys) == 1 or len(first) == 1:
         return (first or keys)[0]
     if keys:
-        raise Mistake(f"metric={metric} may be {' or '.join(keys)}: name one of them")
+        raise Mistake(f"{option}={metric} may be {' or '.join(keys)}: name one of them")
     names = list(dict.fromkeys([*contracts, *(contract["metric"] for contract in contracts.values())]))
     hint = did_you_mean(metric, names) or f" There are: {', '.join(contracts)}"
-    raise Mistake(f"metric={metric}: no run has such a score.{hint}")
+    raise Mistake(f"{option}={metric}: no run has such a score.{hint}")
 
 
 def _format_some(records: Sequence[Record]) -> str:

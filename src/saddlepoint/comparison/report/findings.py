@@ -13,7 +13,7 @@ from saddlepoint.comparison.report.table import SURVIVORS, ArmRow, failures_cell
 from saddlepoint.comparison.stats.effect import pooled_std
 from saddlepoint.comparison.stats.factorial import Effect
 from saddlepoint.comparison.stats.multiple_testing import DIFFERS, NOT_SHOWN, bonferroni_level, holm_p_values
-from saddlepoint.comparison.stats.permutation import smallest_p
+from saddlepoint.comparison.stats.permutation import smallest_p, smallest_sign_flip_p
 from saddlepoint.comparison.stats.power import detectable_difference
 
 BETTER, WORSE, UNSHOWN, TOO_FEW = "better", "worse", "not shown", "too few"
@@ -82,17 +82,18 @@ def _finding_sentence(comparison: Comparison, row: ArmRow, difference: BaselineD
 def min_seeds(comparison: Comparison) -> int:
     """Return the smallest number of seeds per arm whose smallest p reaches the corrected level."""
     level = bonferroni_level(comparison.options.level, len(comparison.other_arms))
-    return next(n for n in range(2, MAX_SEEDS) if smallest_p(n, n) <= level)
+    least_p = smallest_sign_flip_p if comparison.is_paired else lambda n: smallest_p(n, n)
+    return next(n for n in range(2, MAX_SEEDS) if least_p(n) <= level)
 
 
 def seeds_needed(comparison: Comparison, arm: Arm) -> int | None:
     """Return the seeds per arm, up to `MAX_SEEDS`, that detect the observed difference of means with power 0.8.
 
-    None if the means are equal or the runs give no estimate of the spread.
+    None if the means are equal, the runs give no estimate of the spread, or the arms are scores of the same runs.
     """
     a, b = arm.values, comparison.baseline.values
     difference = abs(sum(a) / len(a) - sum(b) / len(b))
-    if len(a) + len(b) < 4 or not difference or not (std := pooled_std(a, b)):
+    if comparison.is_paired or len(a) + len(b) < 4 or not difference or not (std := pooled_std(a, b)):
         return None
     level = bonferroni_level(comparison.options.level, len(comparison.other_arms))
     start = max(min_seeds(comparison), min(len(a), len(b)))
@@ -117,6 +118,12 @@ def summary_sheet(comparison: Comparison, rows: Sequence[ArmRow]) -> Sheet:
         Cell("none") if row.estimate is None else EMPTY if row.n_imputed else
         interval_cell(row.estimate.mean, row.estimate.interval) for row in rows
     ]  # fmt: skip
+    if comparison.is_paired:
+        pairs = [row.difference.paired if row.difference else None for row in rows]
+        columns["difference [95%]"] = [
+            interval_cell(pair.difference.mean, pair.difference.interval) if pair and pair.difference else EMPTY
+            for pair in pairs
+        ]
     if any(row.difference for row in rows):
         columns["Holm p"] = [p_value_cell(row.difference.holm_p if row.difference else None) for row in rows]
         relations = [relation_to_baseline(comparison, row.difference) if row.difference else "" for row in rows]
@@ -126,8 +133,9 @@ def summary_sheet(comparison: Comparison, rows: Sequence[ArmRow]) -> Sheet:
     notes = [f"{better} is better. In brackets: Student's 95% interval of the mean."]
     if any(row.difference for row in rows):
         family = len(comparison.other_arms)
+        test = "sign-flip test of the differences of each run" if comparison.is_paired else "permutation test"
         notes.append(
-            f"Verdict: whether an arm differs from {comparison.baseline.name}, by the exact permutation test with "
+            f"Verdict: whether an arm differs from {comparison.baseline.name}, by the exact {test} with "
             f"Holm's p over {family} comparison{'s' * (family > 1)}, at {comparison.options.level}."
         )
     if any(row.n_imputed for row in rows):

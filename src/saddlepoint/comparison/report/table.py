@@ -148,7 +148,9 @@ def _difference_columns(differences: Sequence[BaselineDifference | None]) -> dic
     }
     pairs = [d.paired if d else None for d in differences]
     if any(pairs):
+        estimates = [pair.difference if pair else None for pair in pairs]
         columns |= {
+            "paired difference": [interval_cell(e.mean, e.interval) if e else EMPTY for e in estimates],
             "paired p": [p_value_cell(pair.p if pair else None) for pair in pairs],
             "least paired p": [p_value_cell(pair.smallest_p if pair else None) for pair in pairs],
             "correlation": [number_cell(pair.correlation if pair else None, 2) for pair in pairs],
@@ -191,7 +193,13 @@ def table_notes(comparison: Comparison, rows: Sequence[ArmRow]) -> tuple[str, ..
         f"{better.capitalize()} is better. In brackets: 95% intervals, of the mean by Student's t, of sd by "
         "chi-square, of the rate of failures by Clopper and Pearson. Rank: median over seeds, 1 is best."
     ]
-    if any(row.difference for row in rows):
+    if comparison.is_paired and any(row.difference for row in rows):
+        notes += [
+            f"Against {comparison.baseline.name}, paired by run: the mean difference with Student's 95% interval; p of "
+            f"the exact sign-flip test; the least p that so many runs can reach; Holm's p over {family} "
+            f"comparison{'s' * (family > 1)} by this one score, at {level}."
+        ]
+    elif any(row.difference for row in rows):
         notes += [
             f"Against {comparison.baseline.name}: Hedges g; p of the exact permutation test; the least p that so many "
             f"runs can reach; Holm's p over {family} comparison{'s' * (family > 1)} by this one score, at {level}; the "
@@ -200,10 +208,14 @@ def table_notes(comparison: Comparison, rows: Sequence[ArmRow]) -> tuple[str, ..
     if any(row.difference and row.difference.uses_ranks for row in rows):
         notes += ["If the value of a failed run is imputed, in the arm or the baseline, the permutation test uses "
                   "ranks."]  # fmt: skip
-    if comparison.shared_per_seed and any(row.difference and row.difference.paired for row in rows):
+    if (
+        comparison.shared_per_seed
+        and not comparison.is_paired
+        and any(row.difference and row.difference.paired for row in rows)
+    ):
         shared = ", ".join(comparison.shared_per_seed)
-        notes += [f"Runs of one seed share {shared}: the sign-flip test of their differences and their correlation are "
-                  "listed too; the verdict is that of the unpaired test."]  # fmt: skip
+        notes += [f"Runs of one seed share {shared}: their mean difference with its t-interval, the sign-flip test and "
+                  "their correlation are listed too; the verdict is that of the unpaired test."]  # fmt: skip
     if any(row.failures for row in rows):
         notes += [f"{failure_note(comparison)} Survivors only is biased towards good scores: it leaves out the runs "
                   "that failed."]  # fmt: skip
@@ -271,6 +283,8 @@ def _json_row(row: ArmRow) -> dict[str, float | str | None]:
         "detectable": d.detectable if d else None,
         **_interval_ends("detectable", d.detectable_interval if d else None),
         "paired_n": pair.n if pair else None,
+        "paired_difference": pair.difference.mean if pair and pair.difference else None,
+        **_interval_ends("paired_difference", pair.difference.interval if pair and pair.difference else None),
         "paired_p": pair.p if pair else None,
         "least_paired_p": pair.smallest_p if pair else None,
         "correlation": pair.correlation if pair else None,
