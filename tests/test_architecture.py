@@ -59,7 +59,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"comparison", "config", "console", "data", "evaluation", "experiment", "extractor", "game", "metric", "multirun"}
     | {"prior", "run", "turn"},
     "cli": COMMON
-    | {"analysis", "callback", "comparison", "config", "console", "evaluation", "experiment", "export", "launcher", "multirun"}
+    | {
+        "analysis",
+        "callback",
+        "comparison",
+        "config",
+        "console",
+        "evaluation",
+        "experiment",
+        "export",
+        "launcher",
+        "multirun",
+    }
     | {"reproduction", "run", "sweep"},
 }
 INNER = {  # subfolders of a folder, from low to high
@@ -85,6 +96,7 @@ BASE_MODULES = {
         "array_file",
         "augmentation",
         "data",
+        "density_ratio",
         "disk_split",
         "facts",
         "folder",
@@ -144,6 +156,7 @@ BASE_MODULES = {
     },
     "extractor": {
         "classifier",
+        "coloured",
         "extractor",
         "user_network",
         "data_like",
@@ -193,7 +206,15 @@ COMBINATIONS = {  # yaml files that only combine base modules or other component
     "regularizer": {"balanced_consistency", "gaussian_likelihood", "identity", "latent_consistency"},
     "extractor": {
         f"{name}{suffix}"
-        for name in ("cifar10-jpeg", "digits", "mnist", "spoken-digits", "stacked-mnist")
+        for name in (
+            "cifar10-jpeg",
+            "coloured-digits",
+            "coloured-mnist",
+            "digits",
+            "mnist",
+            "spoken-digits",
+            "stacked-mnist",
+        )
         for suffix in ("", "-b")
     }
     | {"nearest-b", "trained-b"},
@@ -203,7 +224,7 @@ MAY_NAME = {  # other modules that the yaml files of a group may name
     "regularizer": {"consistency", "reconstruction"},
     "prior": {"prior", "uniform", "categorical"},
     "game": {"game", "player", "average"},
-    "extractor": {"classifier", "nearest", "stacked", "trained"},
+    "extractor": {"classifier", "coloured", "nearest", "stacked", "trained"},
 }
 OTHER_TARGETS = {  # modules of another group that single yaml files name
     "metric/speaker_coverage": {"saddlepoint.extractor.classifier.Shipped"},  # of speakers, whatever the extractor
