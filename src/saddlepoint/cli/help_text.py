@@ -35,6 +35,9 @@ saddlepoint apply run=outputs/<name>/seed0 source=small.zip truth=large/ to=enla
     "memorisation": """\
 saddlepoint memorisation run=outputs/<name>/seed0
 saddlepoint memorisation samples=folder/ data=digits       stored samples, and their training data""",
+    "fairness": """\
+saddlepoint fairness run=outputs/<name>/seed0 by=label
+saddlepoint fairness run=outputs/<name>/seed0 by=speaker n=5000 split=test         a column of the data""",
     "compare": """\
 saddlepoint compare runs='outputs/*' by=objective metric=fid_digits_900_train baseline=nonsaturating
 saddlepoint compare by=[smoothing,averaging]               two levels each: main effects instead of single cells

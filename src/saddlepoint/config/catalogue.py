@@ -20,6 +20,7 @@ COMMANDS = {
     "sample": "draw samples from a run's generator",
     "apply": "repair, translate, colour, enlarge, reconstruct or encode your own images with a run's networks",
     "memorisation": "test whether samples are copies of training images",
+    "fairness": "measure frequency and coverage of each group of the data in a run's samples",
     "reproduce": "train a baseline's runs and test whether its published figure is met: a verdict and a certificate",
     "sweep": "search settings by the score on the validation split; write the best as an experiment",
     "compare": "compare arms of runs over seeds: differences, intervals, exact tests, a report",
@@ -31,7 +32,18 @@ COMMANDS = {
 }
 
 # commands that print a result to stdout; as one JSON document with --json (or to=-, if the command has `to`)
-COMMANDS_WITH_RESULT = ("train", "evaluate", "memorisation", "reproduce", "sweep", "compare", "why", "import", "doctor")
+COMMANDS_WITH_RESULT = (
+    "train",
+    "evaluate",
+    "memorisation",
+    "fairness",
+    "reproduce",
+    "sweep",
+    "compare",
+    "why",
+    "import",
+    "doctor",
+)
 
 COMMAND_MODULES = {"import": "importing"}  # commands whose name is a Python keyword -> module
 

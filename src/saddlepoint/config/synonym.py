@@ -168,6 +168,7 @@ OF_COMMANDS: dict[str, dict[str, str]] = {
     "evaluate": {TO: "to={}", AT: "at={}", RUN: "run={}", f"{NUMBER} n": "evaluation.n={}",
                  "ema use_ema averaged average": "evaluation.average={}"},
     "memorisation": {TO: "to={}", AT: "at={}", RUN: "run={}", **SAMPLING},
+    "fairness": {TO: "to={}", AT: "at={}", RUN: "run={}", **SAMPLING, "attribute group column": "by={}"},
     "export": {TO: "to={}", AT: "at={}", RUN: "run={}", "ema use_ema averaged evaluation.average": "average={}",
                "license": "licence={}", "format": "'formats=[{}]'"},
     "compare": {TO: "to={}", "run": "'runs=[{}]'", "metrics": "metric={}"},
