@@ -36,7 +36,8 @@ SHARED_FILES = {
         name: {"cli", room}
         for name, room in {
             "apply": "experiment",
-            "evaluate": "experiment", "export": "export", "memorisation": "experiment", "multirun": "multirun",
+            "evaluate": "experiment", "export": "export", "fairness": "analysis",
+            "memorisation": "experiment", "multirun": "multirun",
             "replay": "experiment", "reproduce": "reproduction", "sample": "experiment", "sweep": "sweep",
             "train": "experiment",
         }.items()

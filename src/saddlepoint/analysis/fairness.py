@@ -59,7 +59,7 @@ SHOWN_GROUPS = 20  # rows of the table, and bars of the picture
 Assign = Callable[[Features], Tensor]  # samples -> their group, int64 [n]
 
 
-class Protocol(NamedTuple):
+class FairnessProtocol(NamedTuple):
     """How fairness is measured; the fields are keys of the command."""
 
     by: str  # the attribute
@@ -95,7 +95,7 @@ class FairnessResult(NamedTuple):
 
 
 def measure_fairness(
-    run: Run, config: DictConfig, overrides: Sequence[str], protocol: Protocol, to: str | None, log: Log,
+    run: Run, config: DictConfig, overrides: Sequence[str], protocol: FairnessProtocol, to: str | None, log: Log,
     progress: ProgressMeter,
 ) -> FairnessResult:  # fmt: skip
     """Measure each group of an attribute in the samples of a run; the run's fairness.jsonl gets a row.
@@ -162,7 +162,7 @@ def attribute_values(data: Data, by: str) -> list[str]:
 
 
 def measure_groups(
-    names: Sequence[str], real_group: Tensor, fake_group: Tensor, features: tuple[Tensor, Tensor] | None = None,
+    names: list[str], real_group: Tensor, fake_group: Tensor, features: tuple[Tensor, Tensor] | None = None,
     k: int = 5, seed: int = 0,
 ) -> list[Group]:  # fmt: skip
     """Return the measured groups, worst first: by the ratio of frequencies, then by coverage.
@@ -313,7 +313,7 @@ def _check_destination(to: str | None, run: Run) -> None:
         destination.check_output_file(to, suffixes, "the picture of the groups is a file that ends in .png or .jpg")
 
 
-def _save_picture(groups: Sequence[Group], protocol: Protocol, path: Path) -> None:
+def _save_picture(groups: Sequence[Group], protocol: FairnessProtocol, path: Path) -> None:
     """Draw the frequencies and coverages with their intervals, worst group at the top."""
     from matplotlib.figure import Figure
 
