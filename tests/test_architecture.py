@@ -97,6 +97,7 @@ BASE_MODULES = {
         "array_file",
         "augmentation",
         "data",
+        "density_ratio",
         "disk_split",
         "facts",
         "folder",
@@ -156,6 +157,7 @@ BASE_MODULES = {
     },
     "extractor": {
         "classifier",
+        "coloured",
         "extractor",
         "user_network",
         "data_like",
@@ -205,7 +207,15 @@ COMBINATIONS = {  # yaml files that only combine base modules or other component
     "regularizer": {"balanced_consistency", "gaussian_likelihood", "identity", "latent_consistency"},
     "extractor": {
         f"{name}{suffix}"
-        for name in ("cifar10-jpeg", "digits", "mnist", "spoken-digits", "stacked-mnist")
+        for name in (
+            "cifar10-jpeg",
+            "coloured-digits",
+            "coloured-mnist",
+            "digits",
+            "mnist",
+            "spoken-digits",
+            "stacked-mnist",
+        )
         for suffix in ("", "-b")
     }
     | {"nearest-b", "trained-b"},
@@ -215,7 +225,7 @@ MAY_NAME = {  # other modules that the yaml files of a group may name
     "regularizer": {"consistency", "reconstruction"},
     "prior": {"prior", "uniform", "categorical"},
     "game": {"game", "player", "average"},
-    "extractor": {"classifier", "nearest", "stacked", "trained"},
+    "extractor": {"classifier", "coloured", "nearest", "stacked", "trained"},
 }
 OTHER_TARGETS = {  # modules of another group that single yaml files name
     "metric/speaker_coverage": {"saddlepoint.extractor.classifier.Shipped"},  # of speakers, whatever the extractor

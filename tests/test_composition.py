@@ -300,6 +300,7 @@ ELSEWHERE = {"kl", "balanced_consistency", "latent_consistency", "gradient_ratio
 ELSEWHERE |= {"negative_log_likelihood", "policy_gradient"}  # of tokens
 ELSEWHERE |= {"bernoulli_likelihood", "feature_reconstruction", "gaussian_likelihood"}
 ELSEWHERE |= {"cycle_consistency", "identity"}
+ELSEWHERE |= {"importance_weighting"}  # of a batch with weights
 SIDES = {**BY_CLASS, "augmented_real": BY_CLASS["real"]}  # the latter only for the term `consistency`
 OF_TWO_PLAYERS = [name for name in catalogue.option_names("regularizer") if name not in ELSEWHERE]
 PER_SAMPLE = {"r1", "r2", "approximated_r1", "approximated_r2", "gradient_penalty", "zero_centered_gradient_penalty"}

@@ -35,7 +35,7 @@ SHARED_FILES = {
     **{
         name: {"cli", room}
         for name, room in {
-            "apply": "experiment", "directions": "analysis",
+            "apply": "experiment", "directions": "analysis", "fairness": "analysis",
             "evaluate": "experiment", "export": "export", "memorisation": "experiment", "multirun": "multirun",
             "replay": "experiment", "reproduce": "reproduction", "sample": "experiment", "sweep": "sweep",
             "train": "experiment",

@@ -39,6 +39,9 @@ saddlepoint directions run=outputs/<name>/seed0 kind=codes             those of 
     "memorisation": """\
 saddlepoint memorisation run=outputs/<name>/seed0
 saddlepoint memorisation samples=folder/ data=digits       stored samples, and their training data""",
+    "fairness": """\
+saddlepoint fairness run=outputs/<name>/seed0 by=label
+saddlepoint fairness run=outputs/<name>/seed0 by=speaker n=5000 split=test         a column of the data""",
     "compare": """\
 saddlepoint compare runs='outputs/*' by=objective metric=fid_digits_900_train baseline=nonsaturating
 saddlepoint compare by=[smoothing,averaging]               two levels each: main effects instead of single cells

@@ -27,6 +27,12 @@ MEASURING = {
     "evaluation.average": "memorisation takes average=...",
     "evaluation.split evaluation.second_extractor evaluation.batch_norm metric": "saddlepoint evaluate uses it",
 }
+GROUPS = {
+    "evaluation.n": "fairness takes n=...",
+    "evaluation.average": "fairness takes average=...",
+    "evaluation.split": "fairness takes split=...",
+    "evaluation.second_extractor evaluation.batch_norm metric": "saddlepoint evaluate uses it",
+}
 MADE = {
     "architecture prior game": "samples=... have no network",
     "evaluation.average evaluation.batch_norm": "samples=... have no network",
@@ -39,6 +45,7 @@ UNREAD = {
     "evaluate": RUNNING | NAMED | TRAINING | SELECTION,
     "directions": RUNNING | NAMED | TRAINING | SELECTION | {"metric protocol evaluation.n evaluation.split": READER},
     "memorisation": RUNNING | NAMED | TRAINING | MEASURING | SELECTION,
+    "fairness": RUNNING | NAMED | TRAINING | GROUPS | SELECTION,
     "export": RUNNING | SELECTION,  # it refuses other changes of the training itself
     "import": RUNNING | TRAINING | SELECTION | MADE | {"images": "evaluation.n is the number of samples"},
 }

@@ -47,7 +47,15 @@ FAMILIES = {  # package of components -> base class of its classes; objectives a
     "schedule": "saddlepoint.schedule.schedule.Schedule",
 }
 BASE_MODULES = frozenset(  # modules without a yaml that the yaml of a component uses
-    ("extractor.classifier", "extractor.stacked", "game.average", "game.game", "game.player", "prior.prior")
+    (
+        "extractor.classifier",
+        "extractor.coloured",
+        "extractor.stacked",
+        "game.average",
+        "game.game",
+        "game.player",
+        "prior.prior",
+    )
 )
 LIBRARIES = {  # module of a library -> base class of its classes
     "torch.nn": "torch.nn.Module",

@@ -21,6 +21,7 @@ COMMANDS = {
     "apply": "repair, translate, colour, enlarge, reconstruct or encode your own images with a run's networks",
     "directions": "find directions of a generator's latent, draw a sheet of traversals, and measure what each changes",
     "memorisation": "test whether samples are copies of training images",
+    "fairness": "measure frequency and coverage of each group of the data in a run's samples",
     "reproduce": "train a baseline's runs and test whether its published figure is met: a verdict and a certificate",
     "sweep": "search settings by the score on the validation split; write the best as an experiment",
     "compare": "compare arms of runs over seeds: differences, intervals, exact tests, a report",
@@ -35,7 +36,8 @@ COMMANDS = {
 
 # commands that print a result to stdout; as one JSON document with --json (or to=-, if the command has `to`)
 COMMANDS_WITH_RESULT = (
-    "train", "evaluate", "directions", "memorisation", "reproduce", "sweep", "compare", "runs", "why", "import", "init", "doctor",
+    "train", "evaluate", "directions", "memorisation", "fairness", "reproduce", "sweep", "compare",
+    "runs", "why", "import", "init", "doctor",
 )  # fmt: skip
 
 COMMAND_MODULES = {"import": "importing"}  # commands whose name is a Python keyword -> module

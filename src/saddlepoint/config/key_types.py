@@ -250,6 +250,17 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
     },
     "runs": {"outputs": NonEmptyText, "to": NameOrNull},
     "init": {"to": NonEmptyText, "name": NonEmptyText},
+    "fairness": {
+        "run": NonEmptyText,
+        "by": NonEmptyText,
+        "at": Checkpoint,
+        "n": integer_type_from(2),
+        "split": SplitOrNull,
+        "k": Count,
+        "sample_seed": Natural,
+        "average": Flag,
+        "to": NameOrNull,
+    },
     "why": {"a": NameOrNull, "b": NameOrNull},
     "reproduce": {
         "baseline": NameOrNull,

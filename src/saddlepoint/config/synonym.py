@@ -170,6 +170,7 @@ OF_COMMANDS: dict[str, dict[str, str]] = {
     "memorisation": {TO: "to={}", AT: "at={}", RUN: "run={}", **SAMPLING},
     "directions": {TO: "to={}", AT: "at={}", RUN: "run={}", "method": "kind={}", "components num_directions k": "n={}",
                    "class classes labels": "label={}", "seed random_seed": "sample_seed={}"},
+    "fairness": {TO: "to={}", AT: "at={}", RUN: "run={}", **SAMPLING, "attribute group column": "by={}"},
     "export": {TO: "to={}", AT: "at={}", RUN: "run={}", "ema use_ema averaged evaluation.average": "average={}",
                "license": "licence={}", "format": "'formats=[{}]'"},
     "compare": {TO: "to={}", "run": "'runs=[{}]'", "metrics": "metric={}"},

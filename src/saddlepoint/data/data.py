@@ -6,7 +6,7 @@ change nothing: a run that resumes at position p trains on the same images as on
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain, count, repeat
@@ -183,6 +183,10 @@ class Data(LightningDataModule):
     # The splits that are a random partition of one set, or ().  An official test set is another population: a network
     # can distinguish it from the training images without any memorisation.
     exchangeable_splits: tuple[str, ...] = ("train", "validation", "test")
+    unbiased_splits: tuple[str, ...] | None = None  # those of the distribution that is to be learnt; None: all splits
+    value_names: Mapping[str, Sequence[str]] = {}  # of integer columns: the name of each value, from 0
+    # of integer columns: the function that finds the value of stored samples [n, ...] without an error, int64 [n]
+    exact_rules: Mapping[str, Callable[[Tensor], Tensor]] = {}
     jitter = 0  # pixels by which training images are enlarged before a random crop; data of images may set it
 
     def __init__(

@@ -11,7 +11,7 @@ in the order of this hash, so that its first rows are of several digits and spea
 
 import hashlib
 import urllib.request
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -182,6 +182,7 @@ class SpokenDigits(Data):
 
     name = "spoken_digits"
     exchangeable_splits = ("train", "validation")
+    value_names: Mapping[str, Sequence[str]] = {SPEAKER: SPEAKERS}
 
     def __init__(
         self,

@@ -209,7 +209,8 @@ class Evaluator:
         with self.scoring_context():
             n, split = self.sample_count(data), cast("SplitLike", self._resolve_reals(data))
             sizes, shape = data.describe()["sizes"], _measured_shape(split)
-            held_out = [data.split(name) for name in sizes if name != self.split]
+            learnt = getattr(data, "unbiased_splits", None) or sizes
+            held_out = [data.split(name) for name in sizes if name != self.split and name in learnt]
             if self.split not in sizes:  # `all` of them
                 held_out = []
                 self._log_once(f"evaluation.split={self.split} holds nothing out: no anchor of held-out reals.")

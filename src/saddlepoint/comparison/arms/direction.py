@@ -8,7 +8,7 @@ LOWER_IS_BETTER = frozenset(
     ("fid", "fid_infinity", "class_fid_mean", "class_fid_max", "class_fid_missing", "kid", "class_frequency",
      "class_frequency_gini", "class_modes_kl", "modes_reverse_kl", "nearest_neighbour_error", "error",
      "paired_mae", "forward_kl", "reverse_kl", "nll", "nll_oracle", "language_model", "language_model_reverse",
-     "exact_match_train", "bleu_self", "mel_distance", "speaker_coverage_kl")
+     "exact_match_train", "bleu_self", "mel_distance", "speaker_coverage_kl", "fairness_discrepancy")
 )  # fmt: skip
 HIGHER_IS_BETTER = frozenset(
     ("inception_score", "precision", "recall", "density", "coverage", "class_coverage_mean", "class_coverage_min",
