@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "modality": {"error", "pixel"},
     "turn": {"error", "stream"},
     "console": {"error"},
+    "privacy": {"error", "stream", "turn"},
     "objective": {"ranks"},  # means over the global batch
     "prior": COMMON,
     "schedule": COMMON,
@@ -39,15 +40,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": COMMON | {"turn", "run", "layer"},  # a data set may be drawn from a network: data=oracle
     "extractor": COMMON | {"run"},
     "metric": COMMON | {"extractor", "run"},
-    "game": COMMON | {"turn", "regularizer", "prior", "schedule"},
-    "evaluation": COMMON | {"console", "extractor", "metric", "run"},
+    "game": COMMON | {"turn", "privacy", "regularizer", "prior", "schedule"},
+    "evaluation": COMMON | {"console", "extractor", "metric", "privacy", "run"},
     "health": COMMON | {"run"},
     "callback": COMMON | {"console", "evaluation", "game", "health", "prior", "run", "turn"},
     "launcher": COMMON | {"run"},
     "config": COMMON | {"data", "run"},
     "experiment": COMMON
     | {"callback", "config", "console", "data", "evaluation", "extractor", "game", "launcher", "metric", "objective"}
-    | {"run", "turn"}
+    | {"privacy", "run", "turn"}
     | {"layer", "prior"},  # of samples: standing statistics, paths of latents
     "comparison": COMMON | {"config", "evaluation", "run"},
     "multirun": COMMON | {"config", "console", "experiment", "launcher", "run"},

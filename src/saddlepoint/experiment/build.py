@@ -81,7 +81,12 @@ def build(
     check_modality(game, data)
     check_codes(game, data)
     set_threads(config, game)
-    for line in (*check_terms_and_makers(game), *dry_run(game, data.first_batch(ROWS)), *objective_warnings(game)):
+    for line in (
+        *game.prepare(data, config.images),
+        *check_terms_and_makers(game),
+        *dry_run(game, data.first_batch(ROWS)),
+        *objective_warnings(game),
+    ):
         log(line)
     for name, network in game.networks().items():
         if (size := getattr(network, "receptive_field", None)) is not None:
