@@ -14,14 +14,17 @@ all later steps, depend on the images only through the sums above (post-processi
 import math
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from saddlepoint import ranks
 from saddlepoint.error import Mistake, first_line
 from saddlepoint.game.average import BatchNorm
+from saddlepoint.game.dry_run import temporary_copy
 from saddlepoint.game.game import Game
 from saddlepoint.game.hooks import modules_with_hook
 from saddlepoint.game.player import Player
@@ -31,7 +34,7 @@ from saddlepoint.privacy.clipped_gradient import clipped_gradient_sum
 from saddlepoint.privacy.guarantee import FEW, Guarantee, plan_guarantee
 from saddlepoint.privacy.poisson_sampling import poisson_sample
 from saddlepoint.schedule.schedule import value_at
-from saddlepoint.stream import Stream, preserve_random_state
+from saddlepoint.stream import Stream
 from saddlepoint.turn import UNCONDITIONAL, Batch, DiscriminatorOutput, Sample, Turn, batch_from_columns
 
 TRIAL_ROWS = 4
@@ -94,9 +97,10 @@ class Private(Game):
                 raise Mistake(f"data.{key}={getattr(data, key)}: a private game samples images without it; unset it")
         self._check_network()
         self._check_objective()
-        rows = data.first_batch(TRIAL_ROWS)
-        self._check_no_other_loss_uses_images(rows)
-        self._check_per_sample_gradients(rows)
+        with temporary_copy(self) as trial, torch.enable_grad():
+            trial.train()
+            trial._check_no_other_loss_uses_images(rows := data.first_batch(TRIAL_ROWS))
+            trial._check_per_sample_gradients(rows)
         epsilon = self.guarantee.epsilon(steps)
         lines = [
             f"privacy: noise {self.guarantee.noise:g}, clip {self.clip:g}, {steps:,} steps of the "
@@ -243,19 +247,20 @@ class Private(Game):
             if before[key] != value:
                 setting = "the number of training images" if key == "images" else f"game.{key}"
                 raise Mistake(
-                    f"{setting} was {before[key]:g} in the steps so far, and would be {value:g}: the guarantee would be "
-                    "false, so resume.allow does not permit it. Start a new run, name=..."
+                    f"{setting} was {before[key]:g} in the steps so far, and would be {value:g}: the guarantee would "
+                    "be false, so resume.allow does not permit it. Start a new run, name=..."
                     + (", or set game.noise instead of game.epsilon" if key == "noise" and self.epsilon else "")
                 )
         if self.secret != ("seed" in before):
             raise Mistake(f"game.secret={str(self.secret).lower()}: the steps so far had the other value; keep it")
 
     def on_fit_start(self) -> None:
-        super().on_fit_start()
-        if self.world_size > 1:
+        """Raise Mistake if the noise would not be that of the guarantee: on several ranks, or with scaled gradients."""
+        if ranks.world_size() > 1:
             raise Mistake("a private game runs on one device: set devices=1")
-        if self.scaler is not None:
+        if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
             raise Mistake("trainer.precision=16-mixed scales gradients, but not the noise; use bf16-mixed or 32-true")
+        super().on_fit_start()
 
     # ------------------------------------------------------------------------------------------------ checks
 
@@ -307,44 +312,43 @@ class Private(Game):
             raise Mistake(f"{path} is not a mean over reals, so no gradient belongs to one image: choose another one")
 
     def _check_no_other_loss_uses_images(self, rows: Batch) -> None:
-        """Raise Mistake if a term, or the objective of another player, is NaN on a batch of NaN."""
+        """Raise Mistake if a term, or the objective of another player, computes a side from images, or NaN from NaN."""
         if not rows.x.is_floating_point():
             raise Mistake(f"privacy needs samples that are floating-point numbers, and these are {rows.x.dtype}")
-        states = {name: stream.state for name, stream in self.streams.items()}
-        with torch.enable_grad(), preserve_random_state(self.device):
-            batch = self._batch_without_data(rows.x).map(lambda column: column[:TRIAL_ROWS])
-            for name, player in self.players.items():
-                losses = {f"regularizer.{name}.{key}": term for key, term in player.terms.items() if term.weight != 0}
-                if name != self.private_player and player.objective is not None:
-                    losses[f"objective.{name}"] = lambda turn, player=player: sum(
-                        player.adversarial_losses(turn, 1.0).values()
+        known = {*self.players, *self.makers, *self.priors, *self.conditions.classes}
+        of_images = {side for side, entries in self.dependencies.items() if entries - known}
+        batch = self._batch_without_data(rows.x).map(lambda column: column[:TRIAL_ROWS])
+        stream = self.streams["augment"]
+        for name, player in self.players.items():
+            losses = {f"regularizer.{name}.{key}": term for key, term in player.terms.items() if term.weight != 0}
+            if name != self.private_player and player.objective is not None:
+                losses[f"objective.{name}"] = partial(_adversarial_loss, player)
+            draws = {key: prior.sample(TRIAL_ROWS, stream) for key, prior in self.priors.items()}
+            term_draws = player.draw_for_terms(0, self.images, TRIAL_ROWS, stream)
+            for path, loss in losses.items():
+                turn = super().build_turn(batch, draws, [name]).replace(player=player)
+                try:
+                    value = loss(turn.replace(term_draw=term_draws.get(path.rpartition(".")[2])))
+                except Mistake as mistake:
+                    raise Mistake(f"{path}, on a batch without data: {mistake}") from None
+                if of_images & turn.samples.keys() or not value.isfinite():
+                    raise Mistake(
+                        f"{path} uses images. Of a private game, only the objective of {self.private_player} may: "
+                        "remove it, or set game=two_player"
                     )
-                draws = {key: prior.sample(TRIAL_ROWS, self.streams["augment"]) for key, prior in self.priors.items()}
-                term_draws = player.draw_for_terms(0, self.images, TRIAL_ROWS, self.streams["augment"])
-                for path, loss in losses.items():
-                    turn = super().build_turn(batch, draws, [name]).replace(player=player)
-                    draw = term_draws.get(path.rpartition(".")[2])
-                    try:
-                        uses_images = not bool(torch.isfinite(loss(turn.replace(term_draw=draw))))
-                    except Mistake as mistake:
-                        raise Mistake(f"{path}, on a batch without data: {mistake}") from None
-                    if uses_images:
-                        raise Mistake(
-                            f"{path} uses images. Of a private game, only the objective of {self.private_player} may: "
-                            "remove it, or set game=two_player"
-                        )
-        for name, state in states.items():
-            self.streams[name].state = state
 
     def _check_per_sample_gradients(self, rows: Batch) -> None:
         """Raise Mistake if the network cannot be differentiated per image."""
         reals = self._judged_reals(rows)
         network = self.player(self.private_player).network
         try:
-            with preserve_random_state(self.device):
-                clipped_gradient_sum(network, self._real_loss, reals.x, reals.condition, self.clip, self.rows)
+            clipped_gradient_sum(network, self._real_loss, reals.x, reals.condition, self.clip, self.rows)
         except (RuntimeError, ValueError) as error:
             raise Mistake(f"{self.private_player}: no gradient per image (torch.func): {first_line(error)}") from None
+
+
+def _adversarial_loss(player: Player, turn: Turn) -> Tensor:
+    return torch.stack(list(player.adversarial_losses(turn, 1.0).values())).sum()
 
 
 def _gradient(loss: Tensor, x: Tensor) -> Tensor:

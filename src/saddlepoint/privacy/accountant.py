@@ -37,7 +37,7 @@ def renyi_divergence(rate: float, noise: float, order: float) -> float:
 
 
 def _log_moment(q: float, sigma: float, alpha: float) -> float:
-    """log A.  For integers the binomial sum, otherwise two series, below and above z0, where both summands are equal."""
+    """log A: for an integer alpha the binomial sum, otherwise two series, for z below and above z0."""
     z0 = sigma**2 * math.log(1 / q - 1) + 0.5
     terms = int(alpha) + 1 if alpha == int(alpha) else 64
     while True:
@@ -46,10 +46,10 @@ def _log_moment(q: float, sigma: float, alpha: float) -> float:
         j = alpha - i
         below = log_binomial + j * math.log1p(-q) + i * math.log(q) + (i * i - i) / (2 * sigma**2)
         if alpha == int(alpha):
-            return float(logsumexp(below))
+            return float(np.asarray(logsumexp(below)))
         above = log_binomial + i * math.log1p(-q) + j * math.log(q) + (j * j - j) / (2 * sigma**2)
         logs = np.stack([below + log_ndtr((z0 - i) / sigma), above + log_ndtr((j - z0) / sigma)])
-        total = float(logsumexp(logs, b=gammasgn(j + 1)))
+        total = float(np.asarray(logsumexp(logs, b=gammasgn(j + 1))))
         if logs[:, -1].max() < total - PRECISION or terms >= MOST_TERMS:
             return total
         terms *= 4
@@ -68,7 +68,7 @@ def affordable_steps(rate: float, noise: float, epsilon: float, delta: float) ->
 
 
 def required_noise(rate: float, steps: int, epsilon: float, delta: float) -> float:
-    """The smallest noise, to four decimals, for `steps` steps within `epsilon` at `delta`: affordable_steps >= steps."""
+    """The smallest noise, to four decimals, for `steps` steps within `epsilon` at `delta`."""
     low, high = 0.0, 1.0
     while affordable_steps(rate, high, epsilon, delta) < steps:
         low, high = high, 2 * high

@@ -19,10 +19,12 @@ ACCOUNTANT = (
     "Steinke 2020"
 )
 NOT_COVERED = (
-    "scores, losses and logs; the choice of settings, of the length and of the best checkpoint by them; other splits; a "
-    "person with several images; floating-point and pseudo-random noise in place of real noise"
+    "scores, losses and logs; the choice of settings, of the length and of the best checkpoint by them; initial weights "
+    "(start); other splits; a person with several images; pseudo-random and rounded noise in place of real noise"
 )
-KNOWN_SEED = "whoever knows the seed, which the run folder records, can compute the noise (game.secret=true prevents it)"
+KNOWN_SEED = (
+    "whoever knows the seed, which the run folder records, can compute the noise (game.secret=true prevents it)"
+)
 IN_CHECKPOINTS = "whoever has a checkpoint of the run can compute the noise"
 
 
