@@ -97,6 +97,7 @@ def build(
     selector = build_selection_evaluator(config, data, evaluator, log)
     second_evaluator = build_second_evaluator(config, data, log, progress)
     check_extractors_score_nothing(game, (evaluator, second_evaluator))
+    evaluator.privacy = game.planned_privacy
     set_pairs(game, data, (evaluator, selector, second_evaluator))
     return Experiment(config, data, game, evaluator, selector, second_evaluator)
 

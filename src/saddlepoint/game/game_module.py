@@ -65,6 +65,7 @@ class GameModule(LightningModule):
         self.world_size = 1  # number of ranks
         self.compiled_networks: dict[str, Callable[..., Any]] = {}
         self.resumed_state: dict[str, Any] | None = None  # the game's state in a checkpoint, until the first round
+        self.planned_privacy: tuple[float, float] | None = None  # epsilon and delta at the end of a private training
         self._optimizers: dict[str, Optimizer] = {}
         self._after_round: list[Callable[..., None]] = []
         self._trainable_parameters: dict[str, list[Tensor]] = {}

@@ -102,6 +102,8 @@ class Private(Game):
             trial._check_no_other_loss_uses_images(rows := data.first_batch(TRIAL_ROWS))
             trial._check_per_sample_gradients(rows)
         epsilon = self.guarantee.epsilon(steps)
+        if self.guarantee.delta is not None:
+            self.planned_privacy = round(epsilon, 6), self.guarantee.delta
         lines = [
             f"privacy: noise {self.guarantee.noise:g}, clip {self.clip:g}, {steps:,} steps of the "
             f"{self.private_player}, each image in a step with probability {self.batch / n:.3g}: "

@@ -19,7 +19,7 @@ ACCOUNTANT = (
     "Steinke 2020"
 )
 NOT_COVERED = (
-    "scores, losses and logs; the choice of settings, of the length and of the best checkpoint by them; initial weights "
+    "scores, losses and logs; the choice of settings, length and best checkpoint by them; initial weights "
     "(start); other splits; a person with several images; pseudo-random and rounded noise in place of real noise"
 )
 KNOWN_SEED = (
