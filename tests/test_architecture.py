@@ -50,12 +50,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"callback", "config", "console", "data", "evaluation", "extractor", "game", "launcher", "metric", "objective"}
     | {"privacy", "run", "turn"}
     | {"layer", "prior"},  # of samples: standing statistics, paths of latents
-    "comparison": COMMON | {"config", "evaluation", "run"},
+    "comparison": COMMON | {"config", "evaluation", "privacy", "run"},
     "multirun": COMMON | {"config", "console", "experiment", "launcher", "run"},
     "sweep": COMMON | {"comparison", "config", "console", "experiment", "launcher", "multirun", "run"},
     "reproduction": COMMON | {"comparison", "config", "evaluation", "experiment", "multirun", "run"},
     "export": COMMON
-    | {"comparison", "config", "console", "data", "evaluation", "experiment", "game", "layer", "prior", "run", "turn"},
+    | {"comparison", "config", "console", "data", "evaluation", "experiment", "game", "layer", "prior", "privacy"}
+    | {"run", "turn"},
     "analysis": COMMON
     | {"comparison", "config", "console", "data", "evaluation", "experiment", "extractor", "game", "metric", "multirun"}
     | {"prior", "run", "turn"},
@@ -164,6 +165,7 @@ COMBINATIONS = {  # yaml files that only combine base modules or other component
         "adaptive_augment",
         "adaptive_pseudo_augment",
         "cgan",
+        "private_cgan",
         "cycle",
         "cycle_in_turn",
         "averages",
@@ -203,7 +205,7 @@ MAY_NAME = {  # other modules that the yaml files of a group may name
     "architecture": {"conv_autoencoder", "recurrent"},
     "regularizer": {"consistency", "reconstruction"},
     "prior": {"prior", "uniform", "categorical"},
-    "game": {"game", "player", "average"},
+    "game": {"game", "player", "average", "private"},
     "extractor": {"classifier", "nearest", "stacked", "trained"},
 }
 OTHER_TARGETS = {  # modules of another group that single yaml files name

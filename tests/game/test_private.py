@@ -82,7 +82,7 @@ def private_game(objective=nonsaturating, nets=None, by_class=False, d=None, dat
 
 def gradients(game, batch: Batch) -> dict[str, Tensor]:
     """The gradients of D and G before their steps, as vectors by player, in a round on this batch."""
-    found = {}
+    by_player = {}
 
     class Observer:
         def before_turn(self, game, names, batch):
@@ -90,11 +90,11 @@ def gradients(game, batch: Batch) -> dict[str, Tensor]:
 
         def before_step(self, game, names):
             for name in names:
-                found[name] = torch.cat([p.grad.flatten() for p in game.trainable_parameters(name)])
+                by_player[name] = torch.cat([p.grad.flatten() for p in game.trainable_parameters(name)])
 
     game.observers.append(Observer())
     play.fit(game, [batch])
-    return found
+    return by_player
 
 
 def rows(data: Points, *index: int) -> Batch:

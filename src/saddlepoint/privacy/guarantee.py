@@ -6,6 +6,7 @@ that is computed from them alone (post-processing): the generator, its samples.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,14 +75,20 @@ class Guarantee:
         }
 
 
-def describe_privacy(facts: dict[str, Any]) -> str:
+def format_privacy(facts: Mapping[str, Any]) -> str:
     """The guarantee in a line, from the facts in summary.json."""
     if facts["epsilon"] is None:
         return f"no privacy: clipped gradients without noise, {facts['steps']:,} steps"
     return (
         f"({facts['epsilon']:.3g}, {facts['delta']:g})-differential privacy for {facts['neighbours']}, after "
-        f"{facts['steps']:,} steps; not covered: {facts['not_covered']}"
+        f"{facts['steps']:,} steps"
     )
+
+
+def describe_privacy(facts: Mapping[str, Any]) -> str:
+    """The guarantee in a line, with what it does not cover."""
+    covered = format_privacy(facts)
+    return covered if facts["not_covered"] is None else f"{covered}; not covered: {facts['not_covered']}"
 
 
 def plan_guarantee(
