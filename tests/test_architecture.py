@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "modality": {"error", "pixel"},
     "turn": {"error", "stream"},
     "console": {"error"},
+    "privacy": {"error", "stream", "turn"},
     "objective": {"ranks"},  # means over the global batch
     "prior": COMMON,
     "schedule": COMMON,
@@ -39,22 +40,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": COMMON | {"turn", "run", "layer"},  # a data set may be drawn from a network: data=oracle
     "extractor": COMMON | {"run"},
     "metric": COMMON | {"extractor", "run"},
-    "game": COMMON | {"turn", "regularizer", "prior", "schedule"},
-    "evaluation": COMMON | {"console", "extractor", "metric", "run"},
+    "game": COMMON | {"turn", "privacy", "regularizer", "prior", "schedule"},
+    "evaluation": COMMON | {"console", "extractor", "metric", "privacy", "run"},
     "health": COMMON | {"run"},
     "callback": COMMON | {"console", "evaluation", "game", "health", "prior", "run", "turn"},
     "launcher": COMMON | {"run"},
     "config": COMMON | {"data", "run"},
     "experiment": COMMON
     | {"callback", "config", "console", "data", "evaluation", "extractor", "game", "launcher", "metric", "objective"}
-    | {"run", "turn"}
+    | {"privacy", "run", "turn"}
     | {"layer", "prior"},  # of samples: standing statistics, paths of latents
-    "comparison": COMMON | {"config", "console", "evaluation", "run"},
+    "comparison": COMMON | {"config", "console", "evaluation", "privacy", "run"},
     "multirun": COMMON | {"config", "console", "experiment", "launcher", "run"},
     "sweep": COMMON | {"comparison", "config", "console", "experiment", "launcher", "multirun", "run"},
     "reproduction": COMMON | {"comparison", "config", "evaluation", "experiment", "multirun", "run"},
     "export": COMMON
-    | {"comparison", "config", "console", "data", "evaluation", "experiment", "game", "layer", "prior", "run", "turn"},
+    | {"comparison", "config", "console", "data", "evaluation", "experiment", "game", "layer", "prior", "privacy"}
+    | {"run", "turn"},
     "starter": COMMON | {"run"},
     "analysis": COMMON
     | {"comparison", "config", "console", "data", "evaluation", "experiment", "extractor", "game", "metric", "multirun"}
@@ -177,6 +179,7 @@ COMBINATIONS = {  # yaml files that only combine base modules or other component
         "adaptive_augment",
         "adaptive_pseudo_augment",
         "cgan",
+        "private_cgan",
         "cycle",
         "cycle_in_turn",
         "averages",
@@ -224,7 +227,7 @@ MAY_NAME = {  # other modules that the yaml files of a group may name
     "architecture": {"conv_autoencoder", "recurrent"},
     "regularizer": {"consistency", "reconstruction"},
     "prior": {"prior", "uniform", "categorical"},
-    "game": {"game", "player", "average"},
+    "game": {"game", "player", "average", "private"},
     "extractor": {"classifier", "coloured", "nearest", "stacked", "trained"},
 }
 OTHER_TARGETS = {  # modules of another group that single yaml files name

@@ -18,6 +18,7 @@ import saddlepoint
 from saddlepoint.cli import main
 from saddlepoint.error import Mistake
 from saddlepoint.export import agreement, hub
+from saddlepoint.privacy.guarantee import Guarantee, describe_privacy
 from saddlepoint.run.folder import Run
 
 ASKED = [
@@ -148,6 +149,17 @@ def test_the_card_has_only_recorded_facts(record, folder, checkout):
     assert str(record.folder.parent.parent) not in whole
     assert str(checkout) not in whole
     assert Image.open(folder / "samples.png").width > 300
+
+
+def test_the_card_of_a_private_run_has_its_guarantee_and_that_of_another_does_not(record, folder, tmp_path):
+    assert "## Privacy" not in (folder / "README.md").read_text()
+    shutil.copytree(record.folder, tmp_path / "name" / "seed0")
+    facts = Guarantee(images=60_000, batch=512, clip=1.0, noise=1.0, delta=1e-5).facts(100)
+    Run(tmp_path / "name" / "seed0").update_summary(privacy=facts)
+    to = tmp_path / "private"
+    assert called("export", f"run={tmp_path / 'name' / 'seed0'}", f"to={to}", "formats=[safetensors]") == 0
+    page = (to / "README.md").read_text()
+    assert f"\n## Privacy\n\n{describe_privacy(facts)}.\n" in page
 
 
 def test_the_cards_command_trains_the_same_run_again(folder, record):

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from saddlepoint.data.data import Split
-from saddlepoint.evaluation.anchor import anchor_sets
+from saddlepoint.evaluation.anchor import NOISE, anchor_sets, private_class_means
 from saddlepoint.extractor.data_like import Rows
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.modality import Audio, Spectrogram
+from saddlepoint.privacy.accountant import required_noise
 
 
 def pixels(batches: Iterable[Rows], n: int, name: str) -> Iterator[Features]:
@@ -102,3 +103,28 @@ def test_the_sets_depend_on_the_seed_and_not_on_the_batch(stripes) -> None:
 def test_without_held_out_images_there_is_no_real_anchor(stripes) -> None:
     anchors = anchor_sets(stripes.split("train"), [], 2, 40, 16, 0, pixels)
     assert [name for name, _, _ in anchors] == ["10 memorised", "100 memorised", "class means + noise"]
+
+
+def test_private_class_means_are_the_class_means_with_the_noise_of_their_epsilon() -> None:
+    side, n, epsilon, delta = 20, 400, 2.0, 1e-4
+    y = torch.arange(n) % 2
+    x = (40 + 150 * y)[:, None, None, None].expand(n, 1, side, side).to(torch.uint8)
+    split = Split("train", x, y, 2)
+    drawn = list(private_class_means(split, 2, 20_000, 500, 0, epsilon, delta))
+    samples, labels = torch.cat([rows for rows, _ in drawn]), torch.cat([label for _, label in drawn])
+    assert abs(labels.double().mean() - 0.5) < 0.03
+    sigma = 2**0.5 * required_noise(1.0, 1, epsilon, delta)
+    for label in (0, 1):
+        of_class = samples[labels == label]
+        error = of_class.mean(0).flatten() - (float(x[label, 0, 0, 0]) / 127.5 - 1)
+        expected = side * sigma / (n / 2)  # of the mean of a class; the noise of the count shifts all pixels
+        assert abs(error.std() / expected - 1) < 0.15
+        assert abs(of_class.std(0).mean() - NOISE) < 0.01
+
+
+def test_private_class_means_stay_in_range_and_are_noise_if_epsilon_is_small() -> None:
+    y = torch.arange(20) % 2
+    split = Split("train", (255 * y)[:, None, None, None].expand(20, 1, 6, 6).to(torch.uint8), y, 2)
+    ((samples, _),) = private_class_means(split, 2, 200, 200, 0, 0.01, 1e-4)
+    assert samples.abs().max() < 1 + 6 * NOISE
+    assert samples.mean(0).std() > 0.5  # black and white pixels at random

@@ -466,7 +466,7 @@ class Data(LightningDataModule):
         return ((x, y) for x, y in self._augmented_batches(floats, augmentation, draws) if y is not None)
 
     def train_dataloader(self) -> Iterable[Any]:
-        """Return an iterable of training batches that starts, each time, at the image count of the game.
+        """Return an iterable of the training batches of the game, which start, each time, at its image count.
 
         If the game plays blocks of rounds, each item is the endless iterator itself, of which a step takes its batches.
         """
@@ -480,7 +480,7 @@ class _Loader:
     def __iter__(self) -> Iterator[Any]:
         trainer: Any = self.data.trainer
         game = trainer.lightning_module
-        batches = self.data.training_batches(game.images, trainer.global_rank, trainer.world_size)
+        batches = game.training_batches(self.data, trainer.global_rank, trainer.world_size)
         return batches if getattr(game, "block", 1) == 1 else repeat(batches)
 
 

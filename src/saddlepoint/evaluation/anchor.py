@@ -5,11 +5,15 @@ real                  images outside the reference split: the scores of a perfec
 class means + noise   the mean image of each class plus N(0, 0.2^2) in units of [-1, 1] (for other modalities: in
                       standard deviations of the split), with the class frequencies: the scores of a very crude model
 
+private class means + noise   of a private run: the same with class means of the same epsilon (`private_class_means`):
+                      the scores of the simplest private model
+
 and those of the modality (`Modality.anchors`), made from the images of "real": of audio, silence, and of spectrograms
 also Griffin-Lim, the waveforms made from the spectrograms of real ones: the best scores that a generator of
 spectrograms can have.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
@@ -18,9 +22,11 @@ from torch import Tensor
 from saddlepoint.extractor.data_like import Rows, SplitLike
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.modality import modality_of
+from saddlepoint.privacy.accountant import required_noise
 from saddlepoint.stream import Stream
 
 NOISE = 0.2
+PRIVATE_MEANS = "private class means + noise"
 Extract = Callable[[Iterable[Rows], int, str], Iterator[Features]]  # batches, total number, description of the samples
 
 
@@ -62,6 +68,28 @@ def _noisy_means(split: SplitLike, classes: int, n: int, batch: int, seed: int) 
     stream = Stream(seed, "anchor/class means")
     for label in labels[stream.integers(len(labels), n)].split(batch):
         yield means[label] + NOISE * unit * stream.normal(len(label), *means.shape[1:]), label
+
+
+def private_class_means(
+    split: SplitLike, classes: int | None, n: int, batch: int, seed: int, epsilon: float, delta: float
+) -> Iterator[Rows]:
+    """Yield batches of noisy class means, and their classes, that are (epsilon, delta)-differentially private.
+
+    With d numbers per image in [-1, 1], one image more or less changes one class's (sum of images / sqrt(d), number of
+    images) by a vector of norm at most sqrt(2). The Gaussian mechanism adds N(0, 2 sigma^2) to these numbers of every
+    class; means and class frequencies are computed from the results. sigma is that of `required_noise` for one step on
+    all images. Only for bounded samples.
+    """
+    means, labels, _ = _class_moments(split, classes or 1, batch)
+    count, size = labels.bincount(minlength=classes or 1).double(), means[0].numel()
+    stream, noise = Stream(seed, "anchor/private class means"), required_noise(1.0, 1, epsilon, delta) * math.sqrt(2)
+    total = means.double().flatten(1) * count[:, None] + noise * math.sqrt(size) * stream.normal(len(means), size)
+    count = (count + noise * stream.child("count").normal(len(means), 1).flatten()).clamp(min=1)
+    private = (total / count[:, None]).clamp(-1, 1).to(means.dtype).view_as(means)
+    drawn = torch.bucketize(stream.child("class").uniform(n, 1).flatten().double(), (count / count.sum()).cumsum(0))
+    for label in drawn.clamp(max=len(means) - 1).split(batch):
+        x = private[label] + NOISE * stream.child("pixels").normal(len(label), *means.shape[1:])
+        yield x, None if classes is None else label
 
 
 def _class_moments(split: SplitLike, classes: int, batch: int) -> tuple[Tensor, Tensor, Tensor | float]:

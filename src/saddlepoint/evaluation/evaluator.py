@@ -20,7 +20,7 @@ from torch import Tensor
 
 from saddlepoint import ranks
 from saddlepoint.error import Mistake
-from saddlepoint.evaluation.anchor import anchor_sets
+from saddlepoint.evaluation.anchor import PRIVATE_MEANS, anchor_sets, private_class_means
 from saddlepoint.evaluation.contract import VERSION, Contract, Score
 from saddlepoint.evaluation.reference_statistics import UNKNOWN_COUNT, ReferenceStatistics
 from saddlepoint.extractor.data_like import DataLike, PairedRows, Rows, SplitLike
@@ -81,6 +81,7 @@ class Evaluator:
             metric.distributed_available_fn = lambda: False  # each rank has all features: nothing to synchronise
             metric.extractor_accuracy = getattr(extractor, "accuracy", None)
         self.pairs: Pairs | None = None  # of a game from image to image
+        self.privacy: tuple[float, float] | None = None  # epsilon and delta of a private run, for an anchor
         self._references: dict[str, Mapping[str, Tensor]] = {}  # by hash of what they depend on
         self._setup_sha256: str | None = None  # of the split that the metrics were set up with
         self._unfit: dict[str, str] = {}  # metrics that cannot measure its data, and why
@@ -218,6 +219,8 @@ class Evaluator:
             unpaired = [name for name in shared if not self.metrics[name].needs_target]
             pairs = self.pairs if modality_of(split).planar or len(unpaired) < len(shared) else None
 
+            privacy = self.privacy if modality_of(split).bounded else None
+
             def measure() -> dict[str, dict[str, Any]]:
                 by_set: dict[str, dict[str, Score]] = {}
                 if unpaired:
@@ -225,6 +228,11 @@ class Evaluator:
                     sets = anchor_sets(split, held_out, data.classes, n, self.batch, self.seed, extract)
                     for name, size, features in sets:
                         by_set[name] = self._measure_scores(features, size, split, names=unpaired)
+                if privacy is not None:
+                    rows = private_class_means(split, data.classes, n, self.batch, self.seed, *privacy)
+                    features = self._feature_batches(rows, n, PRIVATE_MEANS, like=split)
+                    names = [name for name, metric in self.metrics.items() if not metric.needs_target]
+                    by_set[PRIVATE_MEANS] = self._measure_scores(features, n, split, names=names)
                 if pairs is not None:
                     from saddlepoint.evaluation.paired_anchor import paired_anchor_sets  # imports Pillow
 
@@ -244,6 +252,7 @@ class Evaluator:
                 "anchors": VERSION,
                 "held": [part.sha256 for part in held_out],
                 **({} if pairs is None else {"pairs": pairs.describe()}),
+                **({} if privacy is None else {"privacy": privacy}),
                 **({} if not (names := list(modality_of(split).anchors())) else {"sets": names}),
                 "own": {name: metric.anchor_settings() for name, metric in self.metrics.items()},
                 "contracts": [self._build_contract(name, name, split, n, shape).to_dict() for name in self.metrics],

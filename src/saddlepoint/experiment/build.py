@@ -81,7 +81,12 @@ def build(
     check_modality(game, data)
     check_codes(game, data)
     set_threads(config, game)
-    for line in (*check_terms_and_makers(game), *dry_run(game, data.first_batch(ROWS)), *objective_warnings(game)):
+    for line in (
+        *game.prepare(data, config.images),
+        *check_terms_and_makers(game),
+        *dry_run(game, data.first_batch(ROWS)),
+        *objective_warnings(game),
+    ):
         log(line)
     for name, network in game.networks().items():
         if (size := getattr(network, "receptive_field", None)) is not None:
@@ -92,6 +97,7 @@ def build(
     selector = build_selection_evaluator(config, data, evaluator, log)
     second_evaluator = build_second_evaluator(config, data, log, progress)
     check_extractors_score_nothing(game, (evaluator, second_evaluator))
+    evaluator.privacy = game.planned_privacy
     set_pairs(game, data, (evaluator, selector, second_evaluator))
     return Experiment(config, data, game, evaluator, selector, second_evaluator)
 

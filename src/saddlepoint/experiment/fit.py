@@ -49,6 +49,7 @@ from saddlepoint.game.data_parallel import UnwrappedDDPStrategy
 from saddlepoint.game.game import Game
 from saddlepoint.game.initialisation import run_data_dependent_init
 from saddlepoint.launcher import rank_processes as launcher
+from saddlepoint.privacy.guarantee import describe_privacy
 from saddlepoint.redaction import clear_secret_cache
 from saddlepoint.run.checkpoint import (
     AtomicCheckpointIO,
@@ -220,6 +221,8 @@ def _train_and_record(
                 evaluation.load_state_dict(evaluation_state)
         _record_final_scores(run, experiment, callbacks, loggers, state)
     if run.writes:
+        if privacy := run.summary.get("privacy"):
+            log(f"privacy: {describe_privacy(privacy)}")
         log(f"samples, checkpoints, metrics.jsonl and summary.json: {run.folder}")
         for tracker in trackers:
             log(tracker.whereabouts)

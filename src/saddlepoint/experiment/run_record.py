@@ -123,7 +123,7 @@ def _write_outcome(run: Run, game: Any, evaluation: Evaluation | None, journal: 
         run.update_summary(
             status=status, exit=exit_codes.get(status, 1), error=error, images=game.images, rounds=game.rounds,
             best=best, chosen_by=selection, seconds=round(journal.seconds, 1), peak_memory_mib=_peak_memory(),
-            images_per_second=sorted(speeds)[len(speeds) // 2] if speeds else None,
+            images_per_second=sorted(speeds)[len(speeds) // 2] if speeds else None, **game.summary_facts(),
         )  # fmt: skip
     except Mistake as mistake:  # a full disk must not hide the original error
         if status == "finished":

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from saddlepoint.privacy.guarantee import describe_privacy
 from saddlepoint.template import render_template
 
 PICTURE = "samples.png"
@@ -53,6 +54,7 @@ def format_card(facts: Facts) -> str:
         failed=next((spread["failed"] for spread in facts["seeds"].values() if spread.get("failed")), []),
         seeds=seeds if max((len(spread["seeds"]) for spread in seeds.values()), default=0) > 1 else {},
         command=shlex.join(facts["command"] or []),
+        privacy=describe_privacy(facts["privacy"]) if "privacy" in facts else "",
     )
 
 

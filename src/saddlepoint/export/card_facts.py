@@ -48,6 +48,7 @@ def card_facts(run: Run, config: DictConfig, version: GeneratorVersion) -> dict[
         "anchors": _anchor_values(record, scores),
         "seeds": _spread_over_seeds(record, scores, version),
         "memorisation": _memorisation_reading(run, version),
+        **({"privacy": privacy} if (privacy := record.summary.get("privacy")) else {}),
         "command": overrides and ["saddlepoint", "train", *overrides],
         "provenance": {**provenance, **{key: record.summary.get(key) for key in ("seconds", "rounds")}},
     }

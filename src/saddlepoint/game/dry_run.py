@@ -39,7 +39,7 @@ def dry_run(game: Game, batch: Batch) -> list[str]:
     offered: set[str] = set()
     used: set[str] = set()
     check_entries(game.sides, list(batch.columns()), list(game.priors))
-    with _temporary_copy(game) as trial, torch.enable_grad(), ranks.local():
+    with temporary_copy(game) as trial, torch.enable_grad(), ranks.local():
         trial.train()
         rows = batch.map(lambda column: column[:ROWS])
         for name in trial.players:
@@ -168,7 +168,7 @@ def _can_have_weight(term: Regularizer | Player) -> bool:
 
 
 @contextmanager
-def _temporary_copy(game: Game) -> Iterator[Game]:
+def temporary_copy(game: Game) -> Iterator[Game]:
     """The game with copies of its players and makers; streams and torch's generators are restored on exit."""
     states = {name: stream.state for name, stream in game.streams.items()}
     trial = copy.copy(game)

@@ -65,6 +65,7 @@ class GameModule(LightningModule):
         self.world_size = 1  # number of ranks
         self.compiled_networks: dict[str, Callable[..., Any]] = {}
         self.resumed_state: dict[str, Any] | None = None  # the game's state in a checkpoint, until the first round
+        self.planned_privacy: tuple[float, float] | None = None  # epsilon and delta at the end of a private training
         self._optimizers: dict[str, Optimizer] = {}
         self._after_round: list[Callable[..., None]] = []
         self._trainable_parameters: dict[str, list[Tensor]] = {}
@@ -72,6 +73,26 @@ class GameModule(LightningModule):
     def round(self, batch: Batch) -> None:
         """Play one round of the game."""
         raise NotImplementedError(f"{type(self).__name__} must define round(batch)")
+
+    def prepare(self, data: Any, images: int) -> list[str]:
+        """Called once before a training of `images` images on `data`; returns lines for the user."""
+        return []
+
+    def training_batches(self, data: Any, rank: int, world_size: int) -> Iterator[Batch]:
+        """Return the batches of this rank, without end, from the current number of images on."""
+        return data.training_batches(self.images, rank, world_size)
+
+    def check_resume(self, state: Mapping[str, Any]) -> None:
+        """Raise Mistake if this game must not continue from the `state` of a checkpoint (`game.state`)."""
+        if "privacy" in state:
+            raise Mistake(
+                "the checkpoint is of a private run, and steps without privacy would make its guarantee false: "
+                "resume.allow does not permit it"
+            )
+
+    def summary_facts(self) -> dict[str, Any]:
+        """Return facts about the training so far for summary.json, by key."""
+        return {}
 
     def register_players(self, players: nn.ModuleDict, makers: nn.ModuleDict) -> None:
         """Register the players and makers, also in __dict__, which skips the slow attribute look-up of nn.Module."""

@@ -27,7 +27,7 @@ def game_state(game: Any) -> dict[str, Any]:
 
 
 def check_state(game: Any, state: Mapping[str, Any]) -> None:
-    """Raise Mistake if a checkpoint has another format or seed."""
+    """Raise Mistake if a checkpoint has another format or seed, or if this game must not continue from it."""
     if state["format"] not in (1, FORMAT):
         raise Mistake(
             f"the checkpoint has format {state['format']}, and this version reads 1 and {FORMAT}: use the version "
@@ -35,6 +35,7 @@ def check_state(game: Any, state: Mapping[str, Any]) -> None:
         )
     if state["seed"] != game.seed:
         raise Mistake(f"the checkpoint has seed {state['seed']} and this run has seed {game.seed}: it is another run's")
+    game.check_resume(state)
 
 
 def restore_state(game: Any, state: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.turn import Condition
@@ -37,7 +38,7 @@ def class_labels(condition: Condition, name: str, classes: int, layer: str) -> T
     """Return condition[name] as class labels, [N] of {0, ..., classes - 1}.
 
     Raises Mistake if the entry is missing or has no class labels. The range is checked only on a CPU: on an accelerator
-    the check would force a synchronisation.
+    the check would force a synchronisation, and vmap (per-sample gradients) has no values to check.
     """
     label = condition_entry(condition, name, layer)
     if label.ndim != 1 or label.is_floating_point() or label.is_complex() or label.dtype == torch.bool:
@@ -46,7 +47,7 @@ def class_labels(condition: Condition, name: str, classes: int, layer: str) -> T
             f"shape {list(label.shape)}"
         )
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-    if not traced and label.numel() and label.device.type == "cpu":
+    if not traced and label.numel() and label.device.type == "cpu" and not is_functorch_wrapped_tensor(label):
         low, high = (int(bound) for bound in label.aminmax())
         if low < 0 or high >= classes:
             raise Mistake(

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from saddlepoint.comparison.arms.grouping import varying_keys
 from saddlepoint.comparison.arms.record import load_records
 from saddlepoint.comparison.report.overview import overview_sentences
 from saddlepoint.error import Mistake
+from saddlepoint.privacy.guarantee import Guarantee, format_privacy
 
 OPTIONS = ComparisonOptions(by=("objective",), metric=KEY, baseline="nonsaturating")
 
@@ -534,3 +536,22 @@ def test_a_thousand_runs_are_read_in_seconds(tmp_path: Path) -> None:
     comparison = compare(tmp_path, ComparisonOptions(("objective",), baseline="o007"))
     assert len(comparison.arms) == 250
     assert time.process_time() - start < 10
+
+
+# ------------------------------------------------------------------------------------------------------------- privacy
+
+
+def test_the_overview_has_the_weakest_guarantee_of_each_arm(tmp_path: Path) -> None:
+    plan = partial(Guarantee, images=60_000, batch=512, clip=1.0, delta=1e-5)
+    weak, strong = (plan(noise=noise).facts(100) for noise in (0.8, 2.0))
+    arm(tmp_path, "hinge", [9.0], summary={"privacy": strong})
+    run(tmp_path, "hinge", 1, 9.5, objective="hinge", summary={"privacy": weak})
+    arm(tmp_path, "nonsaturating", [10.0, 11.0])
+    sentences = overview_sentences(compare(tmp_path))
+    assert f"objective=hinge: {format_privacy(weak)}." in sentences
+    assert "objective=nonsaturating: no privacy guarantee." in sentences
+    assert f"Not covered by these guarantees: {weak['not_covered']}." in sentences
+
+
+def test_the_overview_of_runs_without_privacy_does_not_mention_it(outputs: Path) -> None:
+    assert not any("privacy" in sentence for sentence in overview_sentences(compare(outputs)))

@@ -7,6 +7,7 @@ from functools import partial
 from saddlepoint.comparison.arms.arm import FINISHED, ScoredRun
 from saddlepoint.comparison.arms.comparison import Comparison
 from saddlepoint.comparison.report.sheet import format_number
+from saddlepoint.privacy.guarantee import format_privacy
 from saddlepoint.template import render_template
 
 
@@ -23,6 +24,7 @@ def overview_sentences(comparison: Comparison) -> tuple[str, ...]:
         single=[arm for arm in comparison.arms if len(arm.values) == 1],
         commits=commit_counts(comparison),
         differences=comparison.unnamed_differences,
+        privacy=_privacy_sentences(comparison),
     )
     return tuple(line for line in text.split("\n") if line)
 
@@ -54,6 +56,21 @@ def _describe_failure_value(comparison: Comparison, run: ScoredRun) -> str:
     if run.value == floor:
         return f"the worst score of all untrained generators, {format_number(run.value)}"
     return f"its own last score, {format_number(run.value)}, worse than that of any untrained generator"
+
+
+def _privacy_sentences(comparison: Comparison) -> list[str]:
+    """Return the weakest guarantee of each arm's runs, and what it does not cover; [] if no run is private."""
+    sentences, not_covered = [], ""
+    for arm in comparison.arms:
+        facts = [record.summary.get("privacy") for record in arm.records]
+        private = [each for each in facts if each and each["epsilon"] is not None]
+        if private and len(private) == len(facts):
+            weakest = max(private, key=lambda each: each["epsilon"])
+            sentences.append(f"{arm.name}: {format_privacy(weakest)}.")
+            not_covered = f"Not covered by these guarantees: {weakest['not_covered']}."
+        else:
+            sentences.append(f"{arm.name}: no privacy guarantee.")
+    return [*sentences, not_covered] if not_covered else []
 
 
 def commit_counts(comparison: Comparison) -> dict[str, int]:
