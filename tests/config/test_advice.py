@@ -64,7 +64,8 @@ def test_every_suggested_override_of_a_command_composes(command: str, words: str
     if override.startswith("evaluation."):
         compose([override])
         return
-    needed = {"sample": ["run=a"], "export": ["run=a"], "replay": ["dump=a"], "apply": ["run=a", "source=b", "to=c"]}
+    needed = {"sample": ["run=a"], "fairness": ["run=a"], "export": ["run=a"], "replay": ["dump=a"]}
+    needed["apply"] = ["run=a", "source=b", "to=c"]
     needed = [one for one in needed.get(command, []) if one.partition("=")[0] != override.partition("=")[0]]
     compose([*needed, override], command=command)
 
