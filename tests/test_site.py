@@ -62,7 +62,7 @@ def cheat_sheet_overrides() -> list[str]:
 
 TRAININGS = sorted(
     {line.partition("train ")[2] for page in PAGES for line in commands(page)
-     if line.startswith("saddlepoint train ") and not any(part in line for part in ELSEWHERE)}
+     if line.startswith("saddlepoint train ") and not any(mark in line for mark in ELSEWHERE)}
     | set(cheat_sheet_overrides())
 )  # fmt: skip
 

@@ -59,12 +59,18 @@ OF_COMMANDS = [(command, words) for command, table in synonym.OF_COMMANDS.items(
 @pytest.mark.parametrize(("command", "words"), OF_COMMANDS, ids=str)
 def test_every_suggested_override_of_a_command_composes(command: str, words: str) -> None:
     value = {"to={}": "a.png", "at={}": "best", "run={}": "b", "average={}": "true", "licence={}": "mit",
-             "'formats=[{}]'": "onnx", "evaluation.average={}": "true"}.get(words, "60")  # fmt: skip
+             "'formats=[{}]'": "onnx", "evaluation.average={}": "true", "kind={}": "jacobian"}.get(words, "60")  # fmt: skip
     override = shlex.split(words.replace("{}", value))[0]
     if override.startswith("evaluation."):
         compose([override])
         return
-    needed = {"sample": ["run=a"], "fairness": ["run=a"], "export": ["run=a"], "replay": ["dump=a"]}
+    needed = {
+        "sample": ["run=a"],
+        "directions": ["run=a"],
+        "fairness": ["run=a"],
+        "export": ["run=a"],
+        "replay": ["dump=a"],
+    }
     needed["apply"] = ["run=a", "source=b", "to=c"]
     needed = [one for one in needed.get(command, []) if one.partition("=")[0] != override.partition("=")[0]]
     compose([*needed, override], command=command)

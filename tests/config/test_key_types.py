@@ -145,7 +145,13 @@ FLAGGED = [(command, key) for command, kinds in KEY_TYPES.items() for key, kind 
 
 @pytest.mark.parametrize(("command", "key"), FLAGGED, ids=str)
 def test_every_boolean_accepts_yes_no_on_and_off(command: str, key: str, tmp_path: Path) -> None:
-    needed = {"sample": ["run=a"], "fairness": ["run=a"], "export": ["run=a"], "import": ["from=a", "name=b"]}
+    needed = {
+        "sample": ["run=a"],
+        "directions": ["run=a"],
+        "fairness": ["run=a"],
+        "export": ["run=a"],
+        "import": ["from=a", "name=b"],
+    }
     needed["apply"] = ["run=a", "source=b", "to=c"]
     group, _, member = command.partition("/")
     if member == "audio_folder":

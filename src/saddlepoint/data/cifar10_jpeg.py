@@ -34,6 +34,7 @@ class CIFAR10JPEG(ImageFolder):
         label_seed: int = 0,
         labelled_batch: int | None = None,
         flip: bool = False,
+        only_labelled: bool = False,
     ) -> None:
         self.root = Path(root).expanduser().absolute()
         super().__init__(
@@ -48,6 +49,7 @@ class CIFAR10JPEG(ImageFolder):
             label_seed=label_seed,
             labelled_batch=labelled_batch,
             flip=flip,
+            only_labelled=only_labelled,
         )
 
     @property
