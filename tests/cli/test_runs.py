@@ -73,6 +73,15 @@ def test_the_table_fits_a_terminal_and_shows_progress(outputs: Path, capsys: pyt
     assert re.search(r"stopped/seed0 +interrupted +300 of 1,000 +75 s", printed)
 
 
+def test_the_runs_of_an_experiments_folder_inside_are_listed_too(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(outputs / "study", "digits-hinge", 3, 5.0)
+    rows = plain(outputs, capsys)
+    assert rows["study/digits-hinge/seed3"]["scores"] == {KEY: 5.0}
+    assert len(rows) == 9
+
+
 def test_every_link_of_the_index_exists(outputs: Path, tmp_path: Path) -> None:
     assert main(["runs", f"outputs={outputs.name}", "to=pages/index.html"]) == 0
     page = (tmp_path / "pages" / "index.html").read_text("utf-8")

@@ -59,7 +59,8 @@ OF_COMMANDS = [(command, words) for command, table in synonym.OF_COMMANDS.items(
 @pytest.mark.parametrize(("command", "words"), OF_COMMANDS, ids=str)
 def test_every_suggested_override_of_a_command_composes(command: str, words: str) -> None:
     value = {"to={}": "a.png", "at={}": "best", "run={}": "b", "average={}": "true", "licence={}": "mit",
-             "'formats=[{}]'": "onnx", "evaluation.average={}": "true", "kind={}": "jacobian"}.get(words, "60")  # fmt: skip
+             "'formats=[{}]'": "onnx", "evaluation.average={}": "true",
+             "kind={}": "jacobian"}.get(words, "60")  # fmt: skip
     override = shlex.split(words.replace("{}", value))[0]
     if override.startswith("evaluation."):
         compose([override])

@@ -6,6 +6,7 @@ import io
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +21,7 @@ from saddlepoint.console.output import Output, to_json_value
 from saddlepoint.console.terminal import ProgressMeter
 from saddlepoint.evaluation import evaluator
 from saddlepoint.evaluation.contract import Contract, Score
-from saddlepoint.evaluation.score_table import Column, fit_tables, score_tables
+from saddlepoint.evaluation.score_table import Column, fit_tables, score_tables, small_anchor_notes
 
 FID = "fid_digits_900_train"
 QUICK = ["metric=[frechet_distance]", "evaluation.second_extractor=null"]
@@ -154,6 +155,16 @@ def test_names_are_never_cut_and_there_are_at_most_two_tables() -> None:
         assert whole or halves, key
     for name in ("held-out", "perfect", "noise"):
         assert name in shown
+
+
+def test_an_anchor_of_fewer_samples_than_the_score_is_marked() -> None:
+    score = Score(13.6, contract("fid"))
+    few = Score(1.2, replace(score.contract, n_fake=40))
+    anchors = {"real": {few.contract.score_name: few}, "10 memorised": {score.contract.score_name: score}}
+    lines = small_anchor_notes({score.contract.score_name: score}, anchors)
+    assert lines == [
+        "held-out reals: only 40 samples, not 2,500; distances fall with this number, so the column is no bound"
+    ]
 
 
 def test_a_name_is_on_one_line_if_there_is_room() -> None:

@@ -155,7 +155,11 @@ def test_too_few_samples_give_warnings_about_rank_and_bias() -> None:
     caution = FrechetDistance().caution
     assert caution(60_000, 1000, 128) is None
     assert caution(60_000, 10_000, 2048) is None
-    message = "rank: 128 fakes of 128 features give no covariance of full rank; measure more than 128 samples"
+    message = (
+        "rank: 128 fakes of 128 features give no covariance of full rank, and directions without samples count as if "
+        "they had no variance; compare only at equal n, measure more than 128 samples (evaluation.n), or use "
+        "metric=[kernel_distance]"
+    )
     assert caution(60_000, 128, 128) == message
     sentences = str(caution(300, 200, 2048)).splitlines()
     assert [sentence.split(":")[0] for sentence in sentences] == ["rank", "bias"]

@@ -11,7 +11,7 @@ from saddlepoint.comparison.report.run_index import index_page, runs_sheet_of, r
 from saddlepoint.comparison.report.terminal_page import terminal_tables
 from saddlepoint.console.output import current_output
 from saddlepoint.console.terminal import line_printer
-from saddlepoint.run import destination
+from saddlepoint.run import destination, layout
 from saddlepoint.run.folder import write_file
 
 
@@ -21,7 +21,7 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     to = None if config.to == "-" else Path(config.to or root / "index.html")
     if to is not None:
         destination.check_output_file(to, (".html",), "the index is an .html file")
-    runs = load_records(str(config.outputs), key="outputs")
+    runs = load_records(folders_with_runs(root) or str(root), key="outputs")
     sheet = runs_sheet_of(runs, root)
     document = {"runs": runs_to_plain(runs), "index": to}
     output.print_result(list(terminal_tables(sheet, output.width)), document)
@@ -30,3 +30,9 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
         write_file(to, index_page(runs, sheet, root, to))
         line_printer(Console(stderr=True))(f"index: {to}")
     return 0
+
+
+def folders_with_runs(root: Path) -> list[Path]:
+    """Return `root` and its subfolders that hold name folders, such as the `outputs` of an experiment."""
+    children = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    return [path for path in (root, *children) if any(layout.find_runs(path))]

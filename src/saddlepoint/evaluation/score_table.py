@@ -62,6 +62,7 @@ def score_tables(
         values += [Column(name, cells) for name, cells in {PARTS: parts, **errors}.items() if cells]
         yield f"\n{heading}"
         yield from fit_tables("score", list(group), [values, [values[0], *anchor_columns(group, anchors)]], width)
+        yield from small_anchor_notes(group, anchors)
         yield from _format_settings(group)
 
 
@@ -97,11 +98,13 @@ def run_score_tables(run: Run, width: int = WIDTH) -> Iterator[str | Table]:
         name: {key: f"{row[key]:.4g}" for key in final if row.get(key) is not None} for name, row in values.items()
     }
     columns = [Column(name, rows, "bold" if name == "final" else None) for name, rows in cells.items() if rows]
-    anchors = anchor_columns(final, {name: _parse_scores(plain) for name, plain in summary.get("anchors", {}).items()})
+    measured = {name: _parse_scores(plain) for name, plain in summary.get("anchors", {}).items()}
+    anchors = anchor_columns(final, measured)
     with_anchors = [Column("final", cells["final"], "bold"), *anchors] if anchors else []
     yield from fit_tables("score", list(final), [columns, with_anchors], width)
     notes = ["best: at the checkpoint that the validation split chose"] if best else []
     notes += ["the other columns are anchors: sets of known quality, measured in the same way"] if anchors else []
+    notes += small_anchor_notes(final, measured)
     others: dict[str, list[str]] = {}
     for score in (score for key, score in every.items() if key not in final):
         contract = score.contract
@@ -148,6 +151,19 @@ def anchor_columns(scores: Scores, anchors: Mapping[str, Scores]) -> list[Column
         )
         for name in names
     ]
+
+
+def small_anchor_notes(scores: Scores, anchors: Mapping[str, Scores]) -> list[str]:
+    """Return a line per anchor that has fewer samples than the scores beside it, such as few held-out reals."""
+    notes = {}
+    for score in scores.values():
+        for name, anchor in matching_anchor_scores(anchors, score).items():
+            if anchor.contract.n_fake < score.contract.n_fake:
+                notes[name] = (
+                    f"{name}: only {anchor.contract.n_fake:,} samples, not "
+                    f"{score.contract.n_fake:,}; distances fall with this number, so the column is no bound"
+                )
+    return list(notes.values())
 
 
 def fit_tables(

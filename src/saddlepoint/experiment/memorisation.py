@@ -156,7 +156,7 @@ def held_out_splits(data: Any) -> list[Split]:
     if splits:
         raise Mistake(
             f"{data.name} holds out {sum(map(len, splits))} {modality_of(data).plural}, but at least {MIN_SAMPLES} are "
-            "needed: hold out more."
+            "needed: train a new run that holds out more (data.validation and data.test, if the data have these keys)."
         )
     remedy = "Train with data.reserved=5000, which sets training images aside." if hasattr(data, "reserved") else ""
     raise Mistake(

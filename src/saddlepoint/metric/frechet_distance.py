@@ -139,7 +139,11 @@ class FrechetDistance(Metric):
         sides = {"reals": n_real, "fakes": n_fake}
         flat = [f"{n} {side} of {dim} features" for side, n in sides.items() if n <= dim]
         few = [f"{n} {side}" for side, n in sides.items() if n < MIN_SAMPLES and dim >= INCEPTION_DIM]
-        rank = f"rank: {' and '.join(flat)} give no covariance of full rank; measure more than {dim} samples"
+        rank = (
+            f"rank: {' and '.join(flat)} give no covariance of full rank, and directions without samples count as if "
+            f"they had no variance; compare only at equal n, measure more than {dim} samples (evaluation.n), or use "
+            "metric=[kernel_distance]"
+        )
         bias = (
             f"bias: with {' and '.join(few)} of {dim} features, a part of the distance that grows as 1 / n is bias; "
             f"compare only at equal n, and measure at least {MIN_SAMPLES}"

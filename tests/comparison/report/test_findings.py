@@ -60,6 +60,18 @@ def test_a_baseline_of_0_counts_as_named(tmp_path: Path) -> None:
     assert "none was named" not in sentences
 
 
+@pytest.mark.parametrize(("means", "poor"), [(8.0, True), (50.0, False)])
+def test_the_overview_has_the_anchors_and_warns_if_no_arm_beats_noisy_class_means(
+    tmp_path: Path, means: float, poor: bool
+) -> None:
+    anchors = {"real": {KEY: {"value": 0.3}}, "class means + noise": {KEY: {"value": means}}}
+    arm(tmp_path, "nonsaturating", PLAIN, summary={"anchors": anchors})
+    arm(tmp_path, "hinge", HINGE, summary={"anchors": anchors})
+    sentences = overview_sentences(compare(tmp_path))
+    assert f"For scale, anchors of the first run: held-out reals 0.3, class means + noise {means:g}." in sentences
+    assert any(line.startswith("No arm is better than class means + noise") for line in sentences) == poor
+
+
 def test_if_higher_is_better_the_higher_arm_is_better(tmp_path: Path) -> None:
     arm(tmp_path, "nonsaturating", PLAIN)
     arm(tmp_path, "hinge", HINGE)

@@ -3,12 +3,16 @@
 import math
 from collections import Counter
 from functools import partial
+from statistics import fmean
 
 from saddlepoint.comparison.arms.arm import FINISHED, ScoredRun
 from saddlepoint.comparison.arms.comparison import Comparison
 from saddlepoint.comparison.report.sheet import format_number
 from saddlepoint.privacy.guarantee import format_privacy
 from saddlepoint.template import render_template
+
+ANCHOR_NAMES = {"real": "held-out reals"}
+POOR = "class means + noise"  # the anchor that any generator should beat
 
 
 def overview_sentences(comparison: Comparison) -> tuple[str, ...]:
@@ -24,6 +28,7 @@ def overview_sentences(comparison: Comparison) -> tuple[str, ...]:
         single=[arm for arm in comparison.arms if len(arm.values) == 1],
         commits=commit_counts(comparison),
         differences=comparison.unnamed_differences,
+        anchors=_anchor_sentences(comparison),
         privacy=_privacy_sentences(comparison),
     )
     return tuple(line for line in text.split("\n") if line)
@@ -56,6 +61,24 @@ def _describe_failure_value(comparison: Comparison, run: ScoredRun) -> str:
     if run.value == floor:
         return f"the worst score of all untrained generators, {format_number(run.value)}"
     return f"its own last score, {format_number(run.value)}, worse than that of any untrained generator"
+
+
+def _anchor_sentences(comparison: Comparison) -> list[str]:
+    """Return the anchors of the primary score, and whether no arm is better than noisy class means; [] if unknown."""
+    key = comparison.primary.key
+    measured = [record.summary.get("anchors") or {} for record in comparison.records]
+    anchors = {name: scores[key]["value"] for each in measured[:1] for name, scores in each.items() if key in scores}
+    if not anchors:
+        return []
+    listed = ", ".join(f"{ANCHOR_NAMES.get(name, name)} {format_number(value)}" for name, value in anchors.items())
+    sentences = [f"For scale, anchors of the first run: {listed}."]
+    if (poor := anchors.get(POOR)) is not None:
+        sign = 1 if comparison.primary.higher_is_better else -1
+        if all(sign * fmean(arm.values) <= sign * poor for arm in comparison.arms):
+            sentences.append(
+                f"No arm is better than {POOR}, the blurred mean of each class: this compares early training at most."
+            )
+    return sentences
 
 
 def _privacy_sentences(comparison: Comparison) -> list[str]:
