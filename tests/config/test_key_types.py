@@ -75,6 +75,8 @@ COMMANDS = [
     ("evaluate", ["run=a", "uncertainty=2"], "true or false"),
     ("evaluate", ["run=a", "groups=1"], "from 2 on"),
     ("evaluate", ["run=a", "to=[a,b]"], "to=[a,b]"),
+    ("directions", ["run=a", "kind=jacobain"], "Did you mean jacobian?"),
+    ("directions", ["run=a", "steps=2"], "from 3 on"),
     ("memorisation", ["run=a", "n=10"], "n=10: memorisation takes 50"),
     ("memorisation", ["run=a", "level=1"], "level=1: the rate"),
     ("memorisation", ["run=a", "average=0"], "true or false"),
@@ -145,7 +147,7 @@ FLAGGED = [(command, key) for command, kinds in KEY_TYPES.items() for key, kind 
 
 @pytest.mark.parametrize(("command", "key"), FLAGGED, ids=str)
 def test_every_boolean_accepts_yes_no_on_and_off(command: str, key: str, tmp_path: Path) -> None:
-    needed = {"sample": ["run=a"], "export": ["run=a"], "import": ["from=a", "name=b"]}
+    needed = {"sample": ["run=a"], "directions": ["run=a"], "export": ["run=a"], "import": ["from=a", "name=b"]}
     needed["apply"] = ["run=a", "source=b", "to=c"]
     group, _, member = command.partition("/")
     if member == "audio_folder":
