@@ -75,6 +75,8 @@ COMMANDS = [
     ("evaluate", ["run=a", "uncertainty=2"], "true or false"),
     ("evaluate", ["run=a", "groups=1"], "from 2 on"),
     ("evaluate", ["run=a", "to=[a,b]"], "to=[a,b]"),
+    ("directions", ["run=a", "kind=jacobain"], "Did you mean jacobian?"),
+    ("directions", ["run=a", "steps=2"], "from 3 on"),
     ("memorisation", ["run=a", "n=10"], "n=10: memorisation takes 50"),
     ("memorisation", ["run=a", "level=1"], "level=1: the rate"),
     ("memorisation", ["run=a", "average=0"], "true or false"),

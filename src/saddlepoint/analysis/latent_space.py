@@ -75,7 +75,7 @@ class LatentSpace:
     ) -> Tensor:
         handle = None
         if self.mapping is not None and offset is not None:
-            handle = self.mapping.register_forward_hook(lambda _, __, w: w + offset)
+            handle = self.mapping.register_forward_hook(lambda *call: call[2] + offset)
         try:
             moved = self._moved_latent(latent, offset)
             turn = build_sampling_turn(self.game, moved, ordered_condition(self.game, condition), self.networks)
