@@ -1,5 +1,6 @@
 """Likelihoods of VAEs: exact for the linear-Gaussian one, quadrature for Bernoulli pixels; anchors; refusals."""
 
+import copy
 import math
 from functools import cache
 
@@ -114,6 +115,12 @@ WITHOUT = {
         ["game=vae", "architecture=conv_vae", "regularizer=[kl,gaussian_likelihood]", *CONV],
         r"without logits, so p\(x\|z\) is unknown.*latent_likelihood\.variance",
     ),
+    "a Bernoulli likelihood of grey images": (
+        ["game=vae", "regularizer=[kl,bernoulli_likelihood]", "regularizer.encoder.bernoulli_likelihood.target=x",
+         "regularizer.generator.bernoulli_likelihood.target=x", *BINARY[1:4], "metric=[]", "cache=null",
+         BINARY[5]],
+        "x has values other than -1 and 1.*game=binary_vae",
+    ),
     "another prior": ([*BINARY[:-1], "prior=uniform", "prior.z.dim=1"], "one standard normal part"),
 }  # fmt: skip
 
@@ -124,6 +131,30 @@ def test_a_model_without_a_likelihood_is_refused(what):
     built = experiment(*overrides)
     with pytest.raises(Mistake, match=line):
         LatentLikelihood(1).before_run(built.game, built.data)
+
+
+def test_scores_are_of_the_averaged_encoder_and_generator_whatever_the_discriminator_has():
+    words = ["game=vae_gan", "architecture=conv_autoencoder", "regularizer=[kl,feature_reconstruction]", *CONV,
+             "architecture.discriminator.width=4"]  # fmt: skip
+    built = experiment(*words)
+    game, data = copy.deepcopy(built.game), built.data
+    encoder, generator = (game.player(name) for name in ("encoder", "generator"))
+    for player in (encoder, generator):
+        for p in player.network.parameters():
+            p.data.normal_(0, 0.3)  # unlike the averages
+    x = data.split("test").batch_at(torch.arange(30)).x
+    with torch.no_grad():
+        _, (mean, _) = encoder.average.network.eval()(x, {"noise": torch.zeros(30, 3)})
+        gap = generator.average.network.eval()({"z": mean}) - x
+    scores = ReconstructionError(1, n=30).measure(game, data)
+    score = scores["reconstruction_mse_encoder+generator_30_test"]
+    assert score.value == pytest.approx(gap.square().mean().item(), rel=1e-5)
+    assert score.contract.weights == "averaged"  # D has no average, and makes nothing
+    likelihood = LatentLikelihood(1, samples=2, n=30, variance=VARIANCE).measure(game, data, 2)
+    assert {one.contract.weights for one in likelihood.values()} == {"averaged"}
+    mixed = build(compose([*words, "game.players.encoder.average=null"])).game
+    weights = {one.contract.weights for one in ReconstructionError(1, n=30).measure(mixed, data).values()}
+    assert weights == {"partly averaged"}
 
 
 def test_reconstruction_errors_are_those_of_the_mean_codes():

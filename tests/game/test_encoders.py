@@ -134,6 +134,14 @@ def test_a_code_that_does_not_fit_the_prior_is_refused() -> None:
         experiment("vae_gan", "architecture.encoder.dim=5", "game.draws.noise.z.dim=5")
 
 
+@pytest.mark.parametrize("wrong", [["architecture.encoder.dim=5"], ["prior=[normal,categorical]", "prior.z.dim=3"]])
+def test_a_code_of_another_size_than_the_noise_of_its_posterior_is_refused(wrong: list[str]) -> None:
+    vae = ["game=vae", "architecture=conv_vae", "regularizer=[kl,gaussian_likelihood]", "metric=[]", "cache=null"]
+    size = 5 if len(wrong) == 1 else 13
+    with pytest.raises(Mistake, match=rf"codes of {size} numbers.*has 3: set architecture\.encoder\.dim.*\[normal\]"):
+        build(compose([*vae, "prior.z.dim=3", *wrong]))
+
+
 def test_sizes_that_are_not_multiples_of_4_are_refused() -> None:
     for network in (conv_autoencoder.Encoder, conv_autoencoder.Generator):
         with pytest.raises(ValueError, match="multiples of 4, not 6 x 8"):

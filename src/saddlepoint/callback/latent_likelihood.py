@@ -26,7 +26,7 @@ from saddlepoint.callback.periodic import Periodic, RunState, log_metrics
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Contract, Score
 from saddlepoint.game.game import Game
-from saddlepoint.game.pairs import evaluated_networks, turn_of_rows
+from saddlepoint.game.pairs import evaluated_networks, players_of_side, turn_of_rows
 from saddlepoint.modality import modality_of
 from saddlepoint.mode import in_mode
 from saddlepoint.prior.normal import Normal
@@ -43,7 +43,7 @@ class LatentLikelihood(Periodic):
     n          number of images, the first of the split; None: all
     code       the side of the encoder;  reconstruction: the side that the generator makes from it
     variance   of p(x|z) = N(x; G(z), variance I); None: Bernoulli
-    Raises Mistake if the encoder has no posterior or the generator no likelihood.
+    Raises Mistake if the encoder has no posterior, the generator no likelihood, or binary images other values.
     """
 
     at_end = False  # `final_scores`
@@ -76,9 +76,10 @@ class LatentLikelihood(Periodic):
                 )
         if any(type(part) is not Normal for part in game.prior.values()) or len(game.prior) != 1:
             raise Mistake(f"{key}: p(z) must be one standard normal part, prior=[normal]")
-        networks, _ = evaluated_networks(game)
+        networks = evaluated_networks(game)
+        rows = torch.arange(min(ROWS, len(data.split(self.split))))
         with in_mode(*networks.values()), torch.no_grad():
-            turn = turn_of_rows(game, data.batch_at(self.split, torch.arange(2)), Stream(0, "check"), networks)
+            turn = turn_of_rows(game, data.batch_at(self.split, rows), Stream(0, "check"), networks)
             posterior = turn.side_sample(self.code).extra_output
             sample = turn.side_sample(self.reconstruction)
         if not isinstance(posterior, tuple) or len(posterior) != 2:
@@ -91,6 +92,12 @@ class LatentLikelihood(Periodic):
             raise Mistake(
                 f"{key}: the generator returns images without logits, so p(x|z) is unknown: use architecture=vae_mlp "
                 f"(Bernoulli), or for a Gaussian p(x|z) set {key}.variance"
+            )
+        observed = game.sides[self.code].of
+        if self.variance is None and not turn.tensor(observed).abs().eq(1).all():
+            raise Mistake(
+                f"{key}: {observed} has values other than -1 and 1, of which a Bernoulli p(x|z) is no likelihood: use "
+                f"game=binary_vae, which binarises images, or for a Gaussian p(x|z) set {key}.variance"
             )
 
     def on_due(self, trainer: pl.Trainer, game: Game) -> None:
@@ -111,7 +118,7 @@ class LatentLikelihood(Periodic):
         """Measure both scores with this number of latents per image; return them by name."""
         split = data.split(self.split)
         n = len(split) if self.n is None else min(self.n, len(split))
-        networks, weights = evaluated_networks(game)
+        networks = evaluated_networks(game)
         latents = Stream(game.seed, "likelihood/latents", device=game.device)
         decode = networks[game.sides[self.reconstruction].by[-1]]
         elbo, likelihood = [], []
@@ -128,7 +135,7 @@ class LatentLikelihood(Periodic):
                 elbo.append(log_w.mean(0).cpu())
                 likelihood.append((log_w.logsumexp(0) - math.log(samples)).cpu())
         model = "bernoulli" if self.variance is None else f"gaussian, variance {self.variance}"
-        makers = "+".join(sorted(game.dependencies[self.reconstruction] & {*game.players}))
+        makers, weights = players_of_side(game, self.reconstruction)
         settings = {"samples": samples, "model": model, "unit": UNIT, "std": "standard error over images"}
         scores = {}
         for metric, chunks in (("elbo", elbo), (f"log_likelihood_k{samples}", likelihood)):
@@ -183,7 +190,7 @@ class LatentLikelihood(Periodic):
         log_p, log_q = ((p.clamp(1e-4, 1 - 1e-4)).log() for p in (means, 1 - means))
         shares = torch.tensor([counts[label] / total for label in sums], dtype=torch.float64).log()
         values: dict[str, list[Tensor]] = {"independent pixels": [], "class means": []}
-        networks, _ = evaluated_networks(game)
+        networks = evaluated_networks(game)
         n = len(data.split(self.split)) if self.n is None else min(self.n, len(data.split(self.split)))
         with in_mode(*networks.values()), torch.no_grad():
             for x, _ in self._observed_rows(game, data, n, networks):
