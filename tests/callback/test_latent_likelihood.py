@@ -1,11 +1,13 @@
 """Likelihoods of VAEs: exact for the linear-Gaussian one, quadrature for Bernoulli pixels; anchors; refusals."""
 
 import copy
+import io
 import math
 from functools import cache
 
 import pytest
 import torch
+from rich.console import Console
 from torch.distributions import Bernoulli, MultivariateNormal, Normal
 
 from saddlepoint.callback.latent_likelihood import LatentLikelihood
@@ -13,6 +15,7 @@ from saddlepoint.callback.reconstruction_error import ReconstructionError
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.build import build
+from saddlepoint.experiment.evaluate import build_evaluators
 
 VAE = ["game=vae", "architecture=linear_gaussian", "regularizer=[kl,gaussian_likelihood]", "data=gaussians",
        "metric=[]", "prior.z.dim=1"]  # fmt: skip
@@ -131,6 +134,21 @@ def test_a_model_without_a_likelihood_is_refused(what):
     built = experiment(*overrides)
     with pytest.raises(Mistake, match=line):
         LatentLikelihood(1).before_run(built.game, built.data)
+
+
+@pytest.mark.parametrize(("weight", "line"), [(4.0, ""), (1.0, "variance 1; for 0.25 it is 4")])
+def test_a_variance_other_than_that_of_the_trained_weight_is_reported(weight, line):
+    built = experiment(*VAE, f"regularizer.encoder.gaussian_likelihood.weight={weight}")  # 2 numbers: 2 / (2 s^2)
+    console = Console(file=io.StringIO(), width=200)
+    LatentLikelihood(1, variance=VARIANCE, console=console).before_run(built.game, built.data)
+    assert line in console.file.getvalue()
+    assert bool(console.file.getvalue()) == bool(line)
+
+
+def test_evaluate_names_the_scores_that_only_training_measures():
+    built = experiment(*BINARY, "callback=[latent_likelihood]")
+    with pytest.raises(Mistake, match="scores of latent_likelihood are measured in training only"):
+        build_evaluators(built.config, built.data, print, None)
 
 
 def test_scores_are_of_the_averaged_encoder_and_generator_whatever_the_discriminator_has():

@@ -142,6 +142,33 @@ def test_a_code_of_another_size_than_the_noise_of_its_posterior_is_refused(wrong
         build(compose([*vae, "prior.z.dim=3", *wrong]))
 
 
+BIGAN = [*CONV, "game=bigan"]
+INCOMPLETE = {
+    "D without the code": (
+        ["architecture.encoder.posterior=false"],
+        r"discriminator does not read code: set 'architecture\.discriminator\.condition=\{code: 3\}'",
+    ),
+    "an encoder with a posterior": (
+        ["architecture.discriminator.condition={code: 3}"], r"set architecture\.encoder\.posterior=false"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", INCOMPLETE)
+def test_a_bigan_that_lacks_a_key_is_refused_with_this_key(what: str) -> None:
+    words, line = INCOMPLETE[what]
+    with pytest.raises(Mistake, match=line):
+        build(compose([*BIGAN, *words]))
+
+
+def test_a_vae_averages_both_players_or_none() -> None:
+    words = ["game=vae", "architecture=linear_gaussian", "data=gaussians", "prior.z.dim=1", "metric=[]",
+             "regularizer=[kl,gaussian_likelihood]"]  # fmt: skip
+    for more, averaged in (([], True), (["game.players.generator.average=null"], False)):
+        players = build(compose([*words, *more])).game.players
+        assert [player.average is not None for player in players.values()] == [averaged, averaged]
+
+
 def test_sizes_that_are_not_multiples_of_4_are_refused() -> None:
     for network in (conv_autoencoder.Encoder, conv_autoencoder.Generator):
         with pytest.raises(ValueError, match="multiples of 4, not 6 x 8"):
@@ -149,6 +176,6 @@ def test_sizes_that_are_not_multiples_of_4_are_refused() -> None:
 
 
 def test_a_term_that_needs_logits_refuses_other_networks() -> None:
-    with pytest.raises(Mistake, match="must return x and the logits of its pixels"):
+    with pytest.raises(Mistake, match=r"must return x and the logits of its pixels.*\[kl,gaussian_likelihood\]"):
         build(compose(["game=binary_vae", "architecture=conv_vae", "regularizer=[kl,bernoulli_likelihood]", "metric=[]",
                        "prior.z.dim=3", "game.draws.thresholds.z.dim=64", "cache=null"]))  # fmt: skip

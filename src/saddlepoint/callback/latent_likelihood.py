@@ -5,7 +5,8 @@
 
 Kingma & Welling 2013 (arXiv:1312.6114), eq. 3; Burda et al. 2016 (arXiv:1509.00519), eq. 8, K = 5,000.
 The elbo is the mean of log w over the same K samples.  p(z) is standard normal, q(z|x) the Gaussian posterior of the
-encoder, p(x|z) Bernoulli, if the generator returns logits with x, or Gaussian with the given variance.
+encoder, p(x|z) Bernoulli, if the generator returns logits with x, or Gaussian with the given variance, a density of
+pixels on [-1, 1].
 
 Binary images are sampled once per image from a stream that depends on the run's seed.  Two anchors stand in the detail
 of the elbo: independent pixels with their means over the training images, and the mixture of the class means.
@@ -18,11 +19,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from rich.console import Console
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from saddlepoint.callback.evaluation import scores_to_metrics
 from saddlepoint.callback.periodic import Periodic, RunState, log_metrics
+from saddlepoint.console.terminal import line_printer
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Contract, Score
 from saddlepoint.game.game import Game
@@ -30,6 +33,8 @@ from saddlepoint.game.pairs import evaluated_networks, players_of_side, turn_of_
 from saddlepoint.modality import modality_of
 from saddlepoint.mode import in_mode
 from saddlepoint.prior.normal import Normal
+from saddlepoint.regularizer.kl import KL
+from saddlepoint.regularizer.reconstruction import Reconstruction
 from saddlepoint.stream import Stream
 
 ROWS, SAMPLES = 50, 200  # images, and latents of each, at once: 31 MB per 784 pixels
@@ -59,12 +64,14 @@ class LatentLikelihood(Periodic):
         code: str = "code",
         reconstruction: str = "reconstruction",
         state: RunState | None = None,
+        console: Console | None = None,
     ) -> None:
         super().__init__(images_between, state)
         if min(samples, samples_between) < 1 or (variance is not None and variance <= 0):
             raise Mistake("callback.latent_likelihood: samples must be at least 1, and variance above 0")
         self.samples, self.samples_between, self.split, self.n = samples, samples_between, split, n
         self.variance, self.code, self.reconstruction = variance, code, reconstruction
+        self.print_message = line_printer(console or Console(stderr=True))
 
     def before_run(self, game: Game, data: Any) -> None:
         """Raise Mistake unless the model has a likelihood.  Called before the run folder is created."""
@@ -93,12 +100,30 @@ class LatentLikelihood(Periodic):
                 f"{key}: the generator returns images without logits, so p(x|z) is unknown: use architecture=vae_mlp "
                 f"(Bernoulli), or for a Gaussian p(x|z) set {key}.variance"
             )
+        if line := self._weight_warning(game, sample.x[0].numel()):
+            self.print_message(line)
         observed = game.sides[self.code].of
         if self.variance is None and not turn.tensor(observed).abs().eq(1).all():
             raise Mistake(
                 f"{key}: {observed} has values other than -1 and 1, of which a Bernoulli p(x|z) is no likelihood: use "
                 f"game=binary_vae, which binarises images, or for a Gaussian p(x|z) set {key}.variance"
             )
+
+    def _weight_warning(self, game: Game, values: int) -> str | None:
+        """Return a line if the encoder is trained for another Gaussian p(x|z) than the measured one."""
+        terms = list(game.player(game.sides[self.code].by[-1]).terms.values())
+        kl = next((term.weight for term in terms if isinstance(term, KL)), None)
+        error = next((term.weight for term in terms if isinstance(term, Reconstruction) and not term.absolute), None)
+        if self.variance is None or not all(isinstance(w, int | float) and w > 0 for w in (kl, error)):
+            return None
+        trained = values * kl / (2 * error)
+        if math.isclose(trained, self.variance, rel_tol=0.01):
+            return None
+        return (
+            f"callback.latent_likelihood.variance={self.variance:g}: the encoder's squared error has the weight "
+            f"{error:g}, that of the variance {trained:g}; for {self.variance:g} it is "
+            f"{values * kl / (2 * self.variance):g}"
+        )
 
     def on_due(self, trainer: pl.Trainer, game: Game) -> None:
         """Measure and log the scores."""

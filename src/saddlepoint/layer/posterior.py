@@ -6,7 +6,6 @@ Kingma & Welling 2013 (arXiv:1312.6114), eq. 10.
 from torch import Tensor, nn
 
 from saddlepoint.error import Mistake
-from saddlepoint.layer.condition_entry import condition_entry
 from saddlepoint.turn import Condition
 
 Posterior = tuple[Tensor, Tensor]  # mean and log variance, [N, dim] each
@@ -29,7 +28,12 @@ class GaussianPosterior(nn.Module):
         Also raises it if the noise has another size than the code.
         """
         mean, log_variance = self.mean(features), self.log_variance(features)
-        noise = condition_entry(condition, "noise", "the encoder")
+        if "noise" not in condition:
+            raise Mistake(
+                "the encoder samples a posterior by the condition noise, which this game does not have: set "
+                "architecture.encoder.posterior=false (game=bigan), or use game=vae, binary_vae or vae_gan"
+            )
+        noise = condition["noise"]
         if noise.shape[1] != mean.shape[1]:
             raise Mistake(
                 f"the encoder makes codes of {mean.shape[1]} numbers, and the noise of its posterior has "
