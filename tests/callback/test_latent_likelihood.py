@@ -13,6 +13,7 @@ from torch.distributions import Bernoulli, MultivariateNormal, Normal
 from saddlepoint.callback.latent_likelihood import LatentLikelihood
 from saddlepoint.callback.reconstruction_error import ReconstructionError
 from saddlepoint.config.compose import compose
+from saddlepoint.data.data import Data, Split
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.build import build
 from saddlepoint.experiment.evaluate import build_evaluators
@@ -93,6 +94,46 @@ def test_bernoulli_likelihoods_agree_with_quadrature_and_the_anchors_with_torch(
         parts.append(Bernoulli(mean).log_prob(bits).flatten(1).sum(1) + share.log())
     mixture = torch.stack(parts).logsumexp(0).mean().item()
     assert scores["elbo"].detail["anchors"]["class means"] == pytest.approx(mixture, abs=0.01)
+
+
+def test_weights_of_posteriors_that_differ_over_images_are_those_of_torchs_densities():
+    torch.manual_seed(0)
+    x, mean, log_variance, w = torch.randn(3, 2), torch.randn(3, 2), 2 * torch.randn(3, 2), torch.randn(2, 2)
+    noise = torch.randn(4, 3, 2)  # 4 latents of each of 3 images
+    callback = LatentLikelihood(1, variance=VARIANCE)
+    log_w = callback._log_weights(lambda z, _: z["z"] @ w, "z", x, mean, log_variance, noise.view(12, 2))
+    deviation = (log_variance / 2).exp()
+    for k in range(4):
+        z = mean + deviation * noise[k]
+        terms = (Normal(z @ w, VARIANCE**0.5).log_prob(x) + Normal(0.0, 1.0).log_prob(z)
+                 - Normal(mean, deviation).log_prob(z))  # fmt: skip
+        torch.testing.assert_close(log_w[k], terms.sum(1), rtol=1e-4, atol=1e-4)
+
+
+class Unbalanced(Data):
+    """Two classes of random binary images of 64 pixels, 9 to 1."""
+
+    name = "unbalanced"
+
+    def splits(self):
+        y = (torch.arange(200) % 10 == 0).long()
+        bright = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+        u = torch.rand(200, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+        x = (u < bright[y]).to(torch.uint8) * 255
+        return {name: Split(name, x, y, 2) for name in ("train", "validation", "test")}
+
+
+def test_classes_count_by_their_share_in_the_mixture_of_class_means():
+    game, data = experiment(*BINARY).game, Unbalanced((1, 8, 8), 2)
+    split = data.split("train")
+    bits = split.x.double() / 255
+    parts = []
+    for label, share in ((0, 0.9), (1, 0.1)):
+        mean = bits[split.y == label].mean(0).clamp(1e-4, 1 - 1e-4)
+        parts.append(Bernoulli(mean).log_prob(bits).flatten(1).sum(1) + math.log(share))
+    mixture = torch.stack(parts).logsumexp(0).mean().item()
+    anchors = LatentLikelihood(1)._anchors(game, data)
+    assert anchors["class means"] == pytest.approx(mixture, abs=1e-3)  # uniform shares: 0.5 nats less
 
 
 def test_the_contract_has_the_samples_and_the_model_and_the_images_are_the_same_each_time():

@@ -67,6 +67,23 @@ def test_the_generators_images_are_the_means_of_its_bernoulli_variables() -> Non
     torch.testing.assert_close(x, 2 * logits.sigmoid() - 1)
 
 
+def test_the_vae_of_burda_et_al_has_tanh_layers() -> None:
+    """Section 5: x - 200 - 200 - z and back; here 6 - 4 - 2."""
+    torch.manual_seed(0)
+    encoder, generator = vae_mlp.Encoder((1, 2, 3), 2, [6, 4]), vae_mlp.Generator(2, (1, 2, 3), [4, 6])
+    for network in (encoder, generator):
+        for p in network.parameters():
+            p.data.normal_()
+    (a, b), (c, d, e) = ([layer for layer in n.layers if hasattr(layer, "weight")] for n in (encoder, generator))
+    x, noise = torch.randn(5, 1, 2, 3), torch.randn(5, 2)
+    hidden = torch.tanh(torch.tanh(x.flatten(1) @ a.weight.T + a.bias) @ b.weight.T + b.bias)
+    _, (mean, log_variance) = encoder(x, {"noise": noise})
+    for value, last in ((mean, encoder.posterior.mean), (log_variance, encoder.posterior.log_variance)):
+        torch.testing.assert_close(value, hidden @ last.weight.T + last.bias)
+    hidden = torch.tanh(torch.tanh(noise @ c.weight.T + c.bias) @ d.weight.T + d.bias)
+    torch.testing.assert_close(generator({"z": noise})[1].flatten(1), hidden @ e.weight.T + e.bias)
+
+
 def run_turn(name: str, group: list[str]) -> tuple[Any, Any, Any]:
     """The losses of the first turn of `group`, copies of the networks before it, and the turn."""
     game = copy.deepcopy(experiment(name).game)
@@ -96,6 +113,8 @@ def test_vae_gan_has_the_losses_of_the_paper() -> None:
     distance = (real.features["flat"] - made.features["flat"]).square().sum(1).mean() / 2
     assert list(real.features)[-1] == "flat"
     kl = kl_divergence(Normal(mean, (log_variance / 2).exp()), Normal(0.0, 1.0)).sum(1).mean()
+    assert game.order == [["encoder", "generator", "discriminator"]]  # all at the same weights, as in algorithm 1
+    assert {*losses["encoder"]} == {"kl", "feature_reconstruction"}  # D's logits do not train the encoder
     torch.testing.assert_close(losses["encoder"]["kl"], kl)
     torch.testing.assert_close(losses["encoder"]["feature_reconstruction"], distance)
     torch.testing.assert_close(losses["generator"]["feature_reconstruction"], 0.1 * distance)
