@@ -40,7 +40,7 @@ def trained(tmp_path_factory: Any) -> Any:
 
 
 def coded(game: Any, images: Any) -> Any:
-    networks, _ = evaluated_networks(game)
+    networks = evaluated_networks(game)
     with in_mode(*networks.values()), torch.no_grad():
         code, (mean, _) = networks["encoder"](to_float(images), {"noise": torch.zeros(len(images), 3)})
         torch.testing.assert_close(code["z"], mean)

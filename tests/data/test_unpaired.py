@@ -60,6 +60,9 @@ def test_ranks_and_a_later_start_give_the_same_images():
 def test_rows_beyond_the_other_domain_start_over_and_its_content_counts():
     split = Two((1, 2, 2), None).split("test")
     assert split.batch_at(torch.tensor([11, 12, 25])).extra_columns["source_y"].tolist() == [11, 0, 1]
+    later = numbers(split.batch_at(torch.tensor([29, 30, 35])))  # of either domain
+    assert [rows.tolist() for rows in later] == [[29, 0, 5], [5, 6, 11]]
+    assert [split.column_rows(column) for column in ("x", "source", "source_y")] == [30, 12, 12]
     changed = dict(split.extra_columns, source_y=split.extra_columns["source_y"].flip(0))
     assert Split("test", split.x, extra_columns=changed, paired=False).sha256 != split.sha256
     joined = ConcatSplit("all", [split, split])

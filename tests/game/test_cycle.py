@@ -17,6 +17,7 @@ from torchvision.transforms.functional import pil_to_tensor
 from saddlepoint.callback.health import Health
 from saddlepoint.callback.health_probe import HealthProbe
 from saddlepoint.callback.pair_grid import PairGrid
+from saddlepoint.callback.reconstruction_error import ReconstructionError
 from saddlepoint.config.compose import compose
 from saddlepoint.data.data import Data, Split
 from saddlepoint.error import Mistake
@@ -45,19 +46,20 @@ class Domains(Data):
     name = "domains"
 
     def __init__(
-        self, shape: Any, classes: int, extractor: Any = None, paired: bool = False, channels: int = 1, **rest: Any
-    ) -> None:
+        self, shape: Any, classes: int, extractor: Any = None, paired: bool = False, channels: int = 1, rows: Any = 20,
+        **rest: Any,
+    ) -> None:  # fmt: skip
         super().__init__(shape, classes, extractor, **rest)
-        self.paired, self.channels = paired, channels
+        self.paired, self.channels, self.rows = paired, channels, rows  # held-out rows of x
 
     def splits(self) -> dict[str, Split]:
         generator = torch.Generator().manual_seed(0)
         x = torch.randint(0, 256, (20, 1 + self.channels, 16, 16), dtype=torch.uint8, generator=generator)
         columns = {"source": x[:, 1:].contiguous(), "source_y": torch.arange(20) % 3}
         y = torch.arange(20) % 10
+        n = {"train": 20, "validation": self.rows, "test": self.rows}
         return {
-            name: Split(name, x[:, :1].contiguous(), y, 10, columns, paired=self.paired)
-            for name in ("train", "validation", "test")
+            name: Split(name, x[:k, :1].contiguous(), y[:k], 10, columns, paired=self.paired) for name, k in n.items()
         }
 
 
@@ -137,6 +139,34 @@ def test_both_directions_are_drawn_with_their_inputs() -> None:
     assert game.samples == "fake"
 
 
+def test_each_domain_starts_over_after_its_own_last_row_and_repeated_inputs_are_not_counted() -> None:
+    experiment = build_cycle("+data.rows=3", "metric=[frechet_distance]", "evaluation.extractor=identity")
+    game, data = experiment.game, experiment.data
+    _, pair = draw_pair(game, 25, Stream(0, "a"))
+    source = data.split("validation").batch_at(torch.arange(20)).extra_columns["source"]
+    assert torch.equal(pair.source, source[torch.arange(25) % 20])  # all 20 sources beside 3 images of x
+    with sampled_side(game, "reverse_fake"):
+        _, pair = draw_pair(game, 7, Stream(0, "a"))
+    x = data.split("validation").batch_at(torch.arange(3)).x
+    assert torch.equal(pair.source, x[torch.arange(7) % 3])
+    scores = ReconstructionError(1, {"cycle": "source", "reverse_cycle": "x"}).measure(game, data)
+    assert {score.contract.metric: score.contract.n_fake for score in scores.values()} == {
+        "cycle_mae": 20, "cycle_mse": 20, "reverse_cycle_mae": 3, "reverse_cycle_mse": 3}  # fmt: skip
+    networks = {name: game.player(name).average.network.eval() for name in GENERATORS}
+    with torch.no_grad():
+        gap = networks["generator"](networks["reverse_generator"](x, {}), {}) - x
+    value = next(score.value for score in scores.values() if score.contract.metric == "reverse_cycle_mae")
+    assert value == pytest.approx(gap.abs().mean().item(), rel=1e-5)
+    assert {score.contract.weights for score in scores.values()} == {"averaged"}  # no D is measured
+
+
+@pytest.mark.parametrize(("rows", "n"), [(3, 6), (20, 20)])
+def test_by_default_as_many_samples_are_measured_as_there_are_different_inputs(rows: int, n: int) -> None:
+    experiment = build_cycle(f"+data.rows={rows}", "metric=[frechet_distance]", "evaluation.extractor=identity")
+    assert experiment.evaluator is not None
+    assert experiment.evaluator.sample_count(experiment.data) == n  # validation and test, or the 20 sources
+
+
 def test_pairs_of_held_out_rows_have_a_truth_in_both_directions() -> None:
     game = build_cycle("data.paired=true").game
     rows = game.conditions.load_dataset().split("validation").batch_at(torch.arange(5))
@@ -150,6 +180,18 @@ def test_paired_data_are_stated_once_and_unpaired_ones_are_not() -> None:
     lines = check_terms_and_makers(build_cycle("data.paired=true").game)
     assert sum("a cycle does not use which belong together" in line for line in lines) == 1
     assert not any("cycle" in line for line in check_terms_and_makers(build_cycle().game))
+
+
+@pytest.mark.parametrize(
+    ("paired", "side", "found"), [("false", "fake", 1), ("true", "fake", 0), ("false", "cycle", 0)]
+)
+def test_a_distance_between_the_domains_of_unpaired_data_is_reported(paired: str, side: str, found: int) -> None:
+    target = {"fake": "real", "cycle": "source"}[side]  # a cycle returns to its own row
+    game = build_cycle(f"data.paired={paired}", "regularizer=[reconstruction]",
+                       f"regularizer.generator.reconstruction.side={side}",
+                       f"regularizer.generator.reconstruction.target={target}").game  # fmt: skip
+    lines = check_terms_and_makers(game)
+    assert sum("fake is compared with real at random: these data have no pairs" in line for line in lines) == found
 
 
 def test_domains_of_different_channels_are_refused() -> None:

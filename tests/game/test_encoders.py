@@ -67,6 +67,23 @@ def test_the_generators_images_are_the_means_of_its_bernoulli_variables() -> Non
     torch.testing.assert_close(x, 2 * logits.sigmoid() - 1)
 
 
+def test_the_vae_of_burda_et_al_has_tanh_layers() -> None:
+    """Section 5: x - 200 - 200 - z and back; here 6 - 4 - 2."""
+    torch.manual_seed(0)
+    encoder, generator = vae_mlp.Encoder((1, 2, 3), 2, [6, 4]), vae_mlp.Generator(2, (1, 2, 3), [4, 6])
+    for network in (encoder, generator):
+        for p in network.parameters():
+            p.data.normal_()
+    (a, b), (c, d, e) = ([layer for layer in n.layers if hasattr(layer, "weight")] for n in (encoder, generator))
+    x, noise = torch.randn(5, 1, 2, 3), torch.randn(5, 2)
+    hidden = torch.tanh(torch.tanh(x.flatten(1) @ a.weight.T + a.bias) @ b.weight.T + b.bias)
+    _, (mean, log_variance) = encoder(x, {"noise": noise})
+    for value, last in ((mean, encoder.posterior.mean), (log_variance, encoder.posterior.log_variance)):
+        torch.testing.assert_close(value, hidden @ last.weight.T + last.bias)
+    hidden = torch.tanh(torch.tanh(noise @ c.weight.T + c.bias) @ d.weight.T + d.bias)
+    torch.testing.assert_close(generator({"z": noise})[1].flatten(1), hidden @ e.weight.T + e.bias)
+
+
 def run_turn(name: str, group: list[str]) -> tuple[Any, Any, Any]:
     """The losses of the first turn of `group`, copies of the networks before it, and the turn."""
     game = copy.deepcopy(experiment(name).game)
@@ -96,6 +113,8 @@ def test_vae_gan_has_the_losses_of_the_paper() -> None:
     distance = (real.features["flat"] - made.features["flat"]).square().sum(1).mean() / 2
     assert list(real.features)[-1] == "flat"
     kl = kl_divergence(Normal(mean, (log_variance / 2).exp()), Normal(0.0, 1.0)).sum(1).mean()
+    assert game.order == [["encoder", "generator", "discriminator"]]  # all at the same weights, as in algorithm 1
+    assert {*losses["encoder"]} == {"kl", "feature_reconstruction"}  # D's logits do not train the encoder
     torch.testing.assert_close(losses["encoder"]["kl"], kl)
     torch.testing.assert_close(losses["encoder"]["feature_reconstruction"], distance)
     torch.testing.assert_close(losses["generator"]["feature_reconstruction"], 0.1 * distance)
@@ -134,6 +153,41 @@ def test_a_code_that_does_not_fit_the_prior_is_refused() -> None:
         experiment("vae_gan", "architecture.encoder.dim=5", "game.draws.noise.z.dim=5")
 
 
+@pytest.mark.parametrize("wrong", [["architecture.encoder.dim=5"], ["prior=[normal,categorical]", "prior.z.dim=3"]])
+def test_a_code_of_another_size_than_the_noise_of_its_posterior_is_refused(wrong: list[str]) -> None:
+    vae = ["game=vae", "architecture=conv_vae", "regularizer=[kl,gaussian_likelihood]", "metric=[]", "cache=null"]
+    size = 5 if len(wrong) == 1 else 13
+    with pytest.raises(Mistake, match=rf"codes of {size} numbers.*has 3: set architecture\.encoder\.dim.*\[normal\]"):
+        build(compose([*vae, "prior.z.dim=3", *wrong]))
+
+
+BIGAN = [*CONV, "game=bigan"]
+INCOMPLETE = {
+    "D without the code": (
+        ["architecture.encoder.posterior=false"],
+        r"discriminator does not read code: set 'architecture\.discriminator\.condition=\{code: 3\}'",
+    ),
+    "an encoder with a posterior": (
+        ["architecture.discriminator.condition={code: 3}"], r"set architecture\.encoder\.posterior=false"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", INCOMPLETE)
+def test_a_bigan_that_lacks_a_key_is_refused_with_this_key(what: str) -> None:
+    words, line = INCOMPLETE[what]
+    with pytest.raises(Mistake, match=line):
+        build(compose([*BIGAN, *words]))
+
+
+def test_a_vae_averages_both_players_or_none() -> None:
+    words = ["game=vae", "architecture=linear_gaussian", "data=gaussians", "prior.z.dim=1", "metric=[]",
+             "regularizer=[kl,gaussian_likelihood]"]  # fmt: skip
+    for more, averaged in (([], True), (["game.players.generator.average=null"], False)):
+        players = build(compose([*words, *more])).game.players
+        assert [player.average is not None for player in players.values()] == [averaged, averaged]
+
+
 def test_sizes_that_are_not_multiples_of_4_are_refused() -> None:
     for network in (conv_autoencoder.Encoder, conv_autoencoder.Generator):
         with pytest.raises(ValueError, match="multiples of 4, not 6 x 8"):
@@ -141,6 +195,6 @@ def test_sizes_that_are_not_multiples_of_4_are_refused() -> None:
 
 
 def test_a_term_that_needs_logits_refuses_other_networks() -> None:
-    with pytest.raises(Mistake, match="must return x and the logits of its pixels"):
+    with pytest.raises(Mistake, match=r"must return x and the logits of its pixels.*\[kl,gaussian_likelihood\]"):
         build(compose(["game=binary_vae", "architecture=conv_vae", "regularizer=[kl,bernoulli_likelihood]", "metric=[]",
                        "prior.z.dim=3", "game.draws.thresholds.z.dim=64", "cache=null"]))  # fmt: skip

@@ -5,7 +5,8 @@
 
 Kingma & Welling 2013 (arXiv:1312.6114), eq. 3; Burda et al. 2016 (arXiv:1509.00519), eq. 8, K = 5,000.
 The elbo is the mean of log w over the same K samples.  p(z) is standard normal, q(z|x) the Gaussian posterior of the
-encoder, p(x|z) Bernoulli, if the generator returns logits with x, or Gaussian with the given variance.
+encoder, p(x|z) Bernoulli, if the generator returns logits with x, or Gaussian with the given variance, a density of
+pixels on [-1, 1].
 
 Binary images are sampled once per image from a stream that depends on the run's seed.  Two anchors stand in the detail
 of the elbo: independent pixels with their means over the training images, and the mixture of the class means.
@@ -18,18 +19,22 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from rich.console import Console
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from saddlepoint.callback.evaluation import scores_to_metrics
 from saddlepoint.callback.periodic import Periodic, RunState, log_metrics
+from saddlepoint.console.terminal import line_printer
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Contract, Score
 from saddlepoint.game.game import Game
-from saddlepoint.game.pairs import evaluated_networks, turn_of_rows
+from saddlepoint.game.pairs import evaluated_networks, players_of_side, turn_of_rows
 from saddlepoint.modality import modality_of
 from saddlepoint.mode import in_mode
 from saddlepoint.prior.normal import Normal
+from saddlepoint.regularizer.kl import KL
+from saddlepoint.regularizer.reconstruction import Reconstruction
 from saddlepoint.stream import Stream
 
 ROWS, SAMPLES = 50, 200  # images, and latents of each, at once: 31 MB per 784 pixels
@@ -43,7 +48,7 @@ class LatentLikelihood(Periodic):
     n          number of images, the first of the split; None: all
     code       the side of the encoder;  reconstruction: the side that the generator makes from it
     variance   of p(x|z) = N(x; G(z), variance I); None: Bernoulli
-    Raises Mistake if the encoder has no posterior or the generator no likelihood.
+    Raises Mistake if the encoder has no posterior, the generator no likelihood, or binary images other values.
     """
 
     at_end = False  # `final_scores`
@@ -59,12 +64,14 @@ class LatentLikelihood(Periodic):
         code: str = "code",
         reconstruction: str = "reconstruction",
         state: RunState | None = None,
+        console: Console | None = None,
     ) -> None:
         super().__init__(images_between, state)
         if min(samples, samples_between) < 1 or (variance is not None and variance <= 0):
             raise Mistake("callback.latent_likelihood: samples must be at least 1, and variance above 0")
         self.samples, self.samples_between, self.split, self.n = samples, samples_between, split, n
         self.variance, self.code, self.reconstruction = variance, code, reconstruction
+        self.print_message = line_printer(console or Console(stderr=True))
 
     def before_run(self, game: Game, data: Any) -> None:
         """Raise Mistake unless the model has a likelihood.  Called before the run folder is created."""
@@ -76,9 +83,10 @@ class LatentLikelihood(Periodic):
                 )
         if any(type(part) is not Normal for part in game.prior.values()) or len(game.prior) != 1:
             raise Mistake(f"{key}: p(z) must be one standard normal part, prior=[normal]")
-        networks, _ = evaluated_networks(game)
+        networks = evaluated_networks(game)
+        rows = torch.arange(min(ROWS, len(data.split(self.split))))
         with in_mode(*networks.values()), torch.no_grad():
-            turn = turn_of_rows(game, data.batch_at(self.split, torch.arange(2)), Stream(0, "check"), networks)
+            turn = turn_of_rows(game, data.batch_at(self.split, rows), Stream(0, "check"), networks)
             posterior = turn.side_sample(self.code).extra_output
             sample = turn.side_sample(self.reconstruction)
         if not isinstance(posterior, tuple) or len(posterior) != 2:
@@ -92,6 +100,30 @@ class LatentLikelihood(Periodic):
                 f"{key}: the generator returns images without logits, so p(x|z) is unknown: use architecture=vae_mlp "
                 f"(Bernoulli), or for a Gaussian p(x|z) set {key}.variance"
             )
+        if line := self._weight_warning(game, sample.x[0].numel()):
+            self.print_message(line)
+        observed = game.sides[self.code].of
+        if self.variance is None and not turn.tensor(observed).abs().eq(1).all():
+            raise Mistake(
+                f"{key}: {observed} has values other than -1 and 1, of which a Bernoulli p(x|z) is no likelihood: use "
+                f"game=binary_vae, which binarises images, or for a Gaussian p(x|z) set {key}.variance"
+            )
+
+    def _weight_warning(self, game: Game, values: int) -> str | None:
+        """Return a line if the encoder is trained for another Gaussian p(x|z) than the measured one."""
+        terms = list(game.player(game.sides[self.code].by[-1]).terms.values())
+        kl = next((term.weight for term in terms if isinstance(term, KL)), None)
+        error = next((term.weight for term in terms if isinstance(term, Reconstruction) and not term.absolute), None)
+        if self.variance is None or not all(isinstance(w, int | float) and w > 0 for w in (kl, error)):
+            return None
+        trained = values * kl / (2 * error)
+        if math.isclose(trained, self.variance, rel_tol=0.01):
+            return None
+        return (
+            f"callback.latent_likelihood.variance={self.variance:g}: the encoder's squared error has the weight "
+            f"{error:g}, that of the variance {trained:g}; for {self.variance:g} it is "
+            f"{values * kl / (2 * self.variance):g}"
+        )
 
     def on_due(self, trainer: pl.Trainer, game: Game) -> None:
         """Measure and log the scores."""
@@ -111,7 +143,7 @@ class LatentLikelihood(Periodic):
         """Measure both scores with this number of latents per image; return them by name."""
         split = data.split(self.split)
         n = len(split) if self.n is None else min(self.n, len(split))
-        networks, weights = evaluated_networks(game)
+        networks = evaluated_networks(game)
         latents = Stream(game.seed, "likelihood/latents", device=game.device)
         decode = networks[game.sides[self.reconstruction].by[-1]]
         elbo, likelihood = [], []
@@ -128,7 +160,7 @@ class LatentLikelihood(Periodic):
                 elbo.append(log_w.mean(0).cpu())
                 likelihood.append((log_w.logsumexp(0) - math.log(samples)).cpu())
         model = "bernoulli" if self.variance is None else f"gaussian, variance {self.variance}"
-        makers = "+".join(sorted(game.dependencies[self.reconstruction] & {*game.players}))
+        makers, weights = players_of_side(game, self.reconstruction)
         settings = {"samples": samples, "model": model, "unit": UNIT, "std": "standard error over images"}
         scores = {}
         for metric, chunks in (("elbo", elbo), (f"log_likelihood_k{samples}", likelihood)):
@@ -183,7 +215,7 @@ class LatentLikelihood(Periodic):
         log_p, log_q = ((p.clamp(1e-4, 1 - 1e-4)).log() for p in (means, 1 - means))
         shares = torch.tensor([counts[label] / total for label in sums], dtype=torch.float64).log()
         values: dict[str, list[Tensor]] = {"independent pixels": [], "class means": []}
-        networks, _ = evaluated_networks(game)
+        networks = evaluated_networks(game)
         n = len(data.split(self.split)) if self.n is None else min(self.n, len(data.split(self.split)))
         with in_mode(*networks.values()), torch.no_grad():
             for x, _ in self._observed_rows(game, data, n, networks):

@@ -17,7 +17,7 @@ from saddlepoint.callback.periodic import Periodic, RunState, log_metrics
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.evaluation.contract import Contract, Score
 from saddlepoint.game.game import Game
-from saddlepoint.game.pairs import evaluated_networks, turn_of_rows
+from saddlepoint.game.pairs import evaluated_networks, players_of_side, rows_of_side, turn_of_rows
 from saddlepoint.mode import in_mode
 from saddlepoint.stream import Stream
 
@@ -29,7 +29,7 @@ class ReconstructionError(Periodic):
 
     sides  side -> the side or column that it should be equal to; None: {reconstruction: x}
     split  held-out data
-    n      number of rows, the first ones; None: all
+    n      number of rows, the first ones; None: all. A side made from an unpaired column has the rows of that column
     Raises Mistake if the game has no such side.
     """
 
@@ -68,12 +68,13 @@ class ReconstructionError(Periodic):
     def measure(self, game: Game, data: Any) -> dict[str, Score]:
         """Measure the scores and return them by name."""
         split = data.split(self.split)
-        n = len(split) if self.n is None else min(self.n, len(split))
-        networks, weights = evaluated_networks(game)
+        rows = {side: rows_of_side(game, side, split) for side in self.sides}
+        rows = {side: n if self.n is None else min(self.n, n) for side, n in rows.items()}
+        networks = evaluated_networks(game)
         stream = Stream(game.seed, "reconstruction", device=game.device)
         errors: dict[str, list[torch.Tensor]] = {}
         with in_mode(*networks.values()):
-            for index in torch.arange(n).split(BATCH):
+            for index in torch.arange(max(rows.values())).split(BATCH):
                 turn = turn_of_rows(game, data.batch_at(self.split, index), stream, networks)
                 for side, target in self.sides.items():
                     gap = (turn.tensor(side) - turn.tensor(target)).double().flatten(1)
@@ -81,9 +82,10 @@ class ReconstructionError(Periodic):
                     errors.setdefault(f"{side}_mse", []).append(gap.square().mean(1).cpu())
         self.latest, self.measured_at = {}, game.images
         for metric, chunks in errors.items():
-            values = torch.cat(chunks)
             side = metric.rpartition("_")[0]
-            makers = "+".join(sorted(game.dependencies[side] & {*game.players}))
+            n = rows[side]
+            values = torch.cat(chunks)[:n]
+            makers, weights = players_of_side(game, side)
             settings = {"target": self.sides[side], "codes": "mean", "std": "standard error over images"}
             contract = Contract.for_players(metric, makers, split, n, weights, settings)
             error = values.std(correction=0).item() / n**0.5

@@ -38,7 +38,7 @@ class Split:
     modality        None: the data set's modality, or without a data set the one inferred from x
     extra_columns   further columns by name, one row per row of x: a source image, attributes, a mask
     paired          False: the extra columns are samples of another domain, with a number of rows of their own and no
-                    relation to x; row i of x comes with row i modulo that number
+                    relation to x; in `batch_at`, row i is row i modulo its own number of rows in each of the two
     Raises ValueError if a column has another number of rows than x (unpaired: than the first column), or the name of a
     column that every batch has.
     """
@@ -78,6 +78,10 @@ class Split:
         """The number of rows of each extra column."""
         return len(self) if self.paired else len(next(iter(self.extra_columns.values())))
 
+    def column_rows(self, column: str) -> int:
+        """Return the number of rows of a column: x, y or an extra column."""
+        return self.extra_rows if column in self.extra_columns else len(self)
+
     @cached_property
     def shape(self) -> tuple[int, ...]:
         """The shape of one sample in float form, as networks take it."""
@@ -94,7 +98,7 @@ class Split:
 
     def batch_at(self, index: Tensor) -> Batch:
         """Return the rows at `index`, int64 [n], in float form, with all extra columns."""
-        x, y = self[index]
+        x, y = self[index if self.paired else index % len(self)]
         return Batch(modality_of(self).to_float(x), y, extra_columns=_columns_to_float(self.extra_columns_at(index)))
 
     def batches(self, size: int) -> Iterator[Rows]:

@@ -81,6 +81,7 @@ class Evaluator:
             metric.distributed_available_fn = lambda: False  # each rank has all features: nothing to synchronise
             metric.extractor_accuracy = getattr(extractor, "accuracy", None)
         self.pairs: Pairs | None = None  # of a game from image to image
+        self.inputs: int | None = None  # of such a game: how many different images samples are made from
         self.privacy: tuple[float, float] | None = None  # epsilon and delta of a private run, for an anchor
         self._references: dict[str, Mapping[str, Tensor]] = {}  # by hash of what they depend on
         self._setup_sha256: str | None = None  # of the split that the metrics were set up with
@@ -97,15 +98,18 @@ class Evaluator:
         }
 
     def sample_count(self, data: DataLike) -> int:
-        """Return the number of fakes; if n is None, the number of samples outside the split, at most 10,000."""
+        """Return the number of fakes; if n is None, the number of samples outside the split, at most 10,000.
+
+        It is also at most the number of different inputs of a game from image to image.
+        """
         if self.n is None:
             total, reals = sum(data.describe()["sizes"].values()), len(data.split(self.split))
-            self.n = min(MAX_FAKES, total - reals or reals, *([] if self.pairs is None else [len(self.pairs.split)]))
+            self.n = min(MAX_FAKES, total - reals or reals, *([] if self.inputs is None else [self.inputs]))
         return self.n
 
     def set_pairs(self, pairs: "Pairs") -> None:
         """Set the pairs of a game from image to image: metrics that need the truth measure the rows of their split."""
-        self.pairs = pairs
+        self.pairs, self.inputs = pairs, len(pairs.split)
         for metric in self.metrics.values():
             if metric.needs_target:
                 metric.region = pairs.region  # pyright: ignore[reportAttributeAccessIssue]

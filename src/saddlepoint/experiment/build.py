@@ -34,7 +34,7 @@ from saddlepoint.experiment.evaluators import (
 from saddlepoint.game.dry_run import ROWS, dry_run
 from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import can_judge_samples, condition_entries, generator_player, judge_player
-from saddlepoint.game.pairs import PairSource, has_pairs, truth_column, turn_of_rows
+from saddlepoint.game.pairs import PairSource, has_pairs, rows_of_side, truth_column, turn_of_rows
 from saddlepoint.game.sampling import samples_for_judge
 from saddlepoint.game.side import LATENT, check_entries
 from saddlepoint.layer.weight_clip import WeightClip
@@ -105,6 +105,8 @@ def build(
 def set_pairs(game: Game, data: Any, evaluators: Iterable[Evaluator | None]) -> None:
     """Give the evaluators the pairs of a game from image to image, for metrics and anchors that need the truth.
 
+    Without pairs, they get the number of different inputs.
+
     Raises Mistake if samples should look like another column than x, the reals of all scores.
     """
     if not any(evaluators):
@@ -114,11 +116,14 @@ def set_pairs(game: Game, data: Any, evaluators: Iterable[Evaluator | None]) -> 
             f"game.samples={game.samples}: scores compare samples with x, and these should look like {column}. Set "
             "metric=[], or train with data.folder and data.source exchanged"
         )
-    if not has_pairs(game) or not data.split(game.conditions.split_name).paired:
+    if not has_pairs(game):
         return
+    split = data.split(game.conditions.split_name)
     for evaluator in evaluators:
-        if evaluator is not None:
+        if evaluator is not None and split.paired:
             evaluator.set_pairs(PairSource(game, data))
+        elif evaluator is not None:
+            evaluator.inputs = rows_of_side(game, game.samples, split)
 
 
 def load_data(config: CheckedConfig, log: Log = lambda line: None) -> Any:

@@ -69,6 +69,10 @@ class EvaluationResult(NamedTuple):
     over_time: bool = False  # whether these are all snapshots of a run
 
 
+TRAINING_SCORES = (  # callbacks whose scores `evaluate` does not measure
+    "classification_error", "code_accuracy", "equilibrium_distance", "latent_likelihood", "likelihood",
+    "reconstruction_error",
+)  # fmt: skip
 DrawSamples = Callable[[str], Sampler]  # gives a sampler of the game with the stream of this name
 
 
@@ -189,9 +193,13 @@ def build_evaluators(config: CheckedConfig, data: Any, log: Log, progress: Progr
     """Build the evaluator of a config and that of its second extractor.  Raises Mistake if nothing can be measured."""
     evaluator = build_evaluator(config, data, log, progress)
     if evaluator is None:
+        trained = [name for name in config.get("callback") or {} if name in TRAINING_SCORES]
+        recorded = (
+            f"The scores of {', '.join(trained)} are measured in training only, see summary.json. " if trained else ""
+        )
         raise Mistake(
             "nothing can be measured: no metric fits these data and this extractor.\n"
-            "Try metric=[frechet_distance], evaluation.extractor=identity, or inception (images)"
+            f"{recorded}Try metric=[frechet_distance], evaluation.extractor=identity, or inception (images)"
         )
     second_evaluator = build_second_evaluator(config, data, log, progress)
     return [evaluator] if second_evaluator is None else [evaluator, second_evaluator]

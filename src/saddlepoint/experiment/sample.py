@@ -213,7 +213,7 @@ def resolve_between(
     if len(paths) != 2 or not isinstance(modality, Image):
         raise Mistake(f"between={','.join(paths)}: give two images, between=a.png,b.png")
     images = [named_images.load_images(path.strip(), shape, modality, "crop", "between").x[:1] for path in paths]
-    networks, _ = evaluated_networks(game, average)
+    networks = evaluated_networks(game, average)
     rows = Batch(modality.to_float(torch.cat(images)))
     with in_mode(*networks.values()), torch.no_grad():
         stream = Stream(game.seed, "between", device=game.device)

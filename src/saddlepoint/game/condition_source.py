@@ -74,9 +74,13 @@ class ConditionSource:
         return ".".join((f"{self.key.removesuffix('conditions')}classes", *column))
 
     def draw_rows(self, n: int, stream: Stream) -> Batch:
-        """Return the next n rows of the split, on the CPU, starting over after the last; only for split:<name>."""
-        data = self.load_dataset()
-        return data.batch_at(self.split_name, stream.child("rows").consecutive(n) % len(data.split(self.split_name)))
+        """Return the next n rows of the split, on the CPU, starting over after the last; only for split:<name>.
+
+        Columns that are not paired with x start over after their own last row.
+        """
+        data, index = self.load_dataset(), stream.child("rows").consecutive(n)
+        split = data.split(self.split_name)
+        return data.batch_at(self.split_name, index % len(split) if split.paired else index)
 
     def _rows_of_split(self, names: Mapping[str, str], n: int, stream: Stream) -> dict[str, Tensor]:
         columns = self.draw_rows(n, stream).columns()

@@ -97,7 +97,7 @@ class _RecordingTurn(Turn):
         return _RecordingCondition(super().condition(names, x), self.used)
 
 
-def _check_gradients(name: str, player: Player, turn: Turn, draws: Mapping[str, Any]) -> None:
+def _check_gradients(name: str, player: Player, turn: _RecordingTurn, draws: Mapping[str, Any]) -> None:
     """Raise Mistake if no loss of a player reaches one of its trainable parameters, and list them."""
     dormant = {id(p) for m in player.network.modules() if getattr(m, "dormant", False) for p in m.parameters()}
     trainable = {key: p for key, p in player.network.named_parameters() if p.requires_grad and id(p) not in dormant}
@@ -124,8 +124,22 @@ def _check_gradients(name: str, player: Player, turn: Turn, draws: Mapping[str, 
     raise Mistake(
         f"no loss of {name} reaches {'any' if len(missing) == len(trainable) else len(missing)} of its "
         f"{len(trainable)} parameters, so they would not be trained: {', '.join(missing[:LISTED_PARAMETERS])}{more}. "
-        "Look for a detach() or an unused layer, or freeze them: requires_grad_(False)"
+        + (
+            _unread_condition(name, turn)
+            or "Look for a detach() or an unused layer, or freeze them: requires_grad_(False)"
+        )
     )
+
+
+def _unread_condition(name: str, turn: "_RecordingTurn") -> str | None:
+    """Return what to set if a judge reads no condition that the player makes, such as a code; else None."""
+    for side in turn.sides.values():
+        for key, entry in side.judge_condition.items():
+            head = entry.partition(".")[0]
+            if key not in turn.used and name in turn.dependencies.get(head, ()):
+                size = turn.tensor(entry)[0].numel()
+                return f"{side.judge} does not read {key}: set 'architecture.{side.judge}.condition={{{key}: {size}}}'"
+    return None
 
 
 def _check_scalar(path: str, loss: object, component: object) -> Tensor:

@@ -109,14 +109,27 @@ def _pair(game: Any, condition: Condition, rows: Batch) -> Pair:
     return Pair(rows.columns().get(truth_column(game)), tensor(*INPUTS), tensor(MASK), rows.y)
 
 
-def evaluated_networks(game: Any, average: bool = True) -> tuple[dict[str, Any], str]:
-    """Return the networks of all players, averaged ones where there is an average, the makers, and their contract."""
+def evaluated_networks(game: Any, average: bool = True) -> dict[str, Any]:
+    """Return the networks of all players, averaged ones where there is an average, and the makers, by name."""
     players = {name: game.player(name) for name in game.players}
-    averages = {name: p.average for name, p in players.items() if average and p.average is not None}
-    networks = {name: averages[name].network if name in averages else p.network for name, p in players.items()}
-    kinds = {name in averages for name in players}
-    weights = "partly averaged" if len(kinds) > 1 else "averaged" if kinds == {True} else "raw"
-    return {**networks, **game.makers}, weights
+    networks = {name: p.average.network if average and p.average else p.network for name, p in players.items()}
+    return {**networks, **game.makers}
+
+
+def players_of_side(game: Any, side: str) -> tuple[str, str]:
+    """Return the players that a side is made by, joined by +, and their weights: averaged, raw or partly averaged.
+
+    The weights are those of `evaluated_networks`, for the contract of a score of the side.
+    """
+    names = sorted(game.dependencies[side] & {*game.players})
+    kinds = {game.player(name).average is not None for name in names}
+    return "+".join(names), "partly averaged" if len(kinds) > 1 else "averaged" if kinds == {True} else "raw"
+
+
+def rows_of_side(game: Any, side: str, split: Any) -> int:
+    """Return the number of different rows of a split that a side is made from: that of its columns, the fewest."""
+    columns = game.dependencies[side] - {*game.players, *game.makers, *game.priors}
+    return min((split.column_rows(column) for column in columns), default=len(split))
 
 
 def turn_of_rows(game: Any, rows: Batch, stream: Stream, networks: Mapping[str, Any], codes: str = "mean") -> Turn:

@@ -40,7 +40,7 @@ class BernoulliLikelihood(Regularizer):
         if not isinstance(logits, Tensor) or logits.shape != sample.x.shape:
             raise Mistake(
                 f"bernoulli_likelihood: the network of side {self.side} must return x and the logits of its pixels: "
-                "use architecture=vae_mlp, or regularizer=[kl,reconstruction]"
+                "use architecture=vae_mlp, or regularizer=[kl,gaussian_likelihood]"
             )
         return -bernoulli_log_likelihood(x, logits).mean()
 

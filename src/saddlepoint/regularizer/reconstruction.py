@@ -1,7 +1,8 @@
 """Reconstruction: the mean distance between two sides, E|a - b| or E|a - b|^2, over all numbers of a sample.
 
 The L1 of pix2pix (Isola et al. 2016, arXiv:1611.07004, eq. 3), the cycle consistency of CycleGAN (Zhu et al. 2017,
-arXiv:1703.10593, eq. 2: side cycle_a against real_a), the log-likelihood of a VAE with unit variance (absolute=false).
+arXiv:1703.10593, eq. 2: side cycle_a against real_a), with absolute=false and the weight D / (2 s^2) the
+log-likelihood of a VAE of D values with variance s^2.
 With a mask, only inside it (Pathak et al. 2016, arXiv:1604.07379, eq. 1). With an extractor, between the features of a
 frozen network, as in SRGAN (Ledig et al. 2017, arXiv:1609.04802, eq. 5); between those of D, the term is
 `paired_feature_matching`.
@@ -80,13 +81,19 @@ class Reconstruction(Regularizer):
         return extractor
 
     def check_game(self, game: Any) -> str | None:
-        """Return a warning if only one of the two depends on the batch, so that rows are compared at random."""
+        """Return a warning if rows are compared at random: one of the two does not depend on the batch, or unpaired."""
         roles = next((p.side_by_role for p in game.players.values() if self in p.terms.values()), {})
         names = [roles.get(name, name) for name in (self.side, self.target)]
-        independent = [name for name in names if not batch_columns(game, name)]
-        if len(independent) != 1:
-            return None
-        return f"{names[0]} is compared with {names[1]} at random: {independent[0]} does not depend on the batch"
+        columns = [batch_columns(game, name) for name in names]
+        line = f"{names[0]} is compared with {names[1]} at random"
+        if [bool(used) for used in columns].count(False) == 1:
+            return f"{line}: {names[0 if not columns[0] else 1]} does not depend on the batch"
+        data = game.conditions.data
+        if all(columns) and hasattr(data, "split") and not (train := data.split("train")).paired:
+            domains = [{column in train.extra_columns for column in used} for used in columns]
+            if domains[0].isdisjoint(domains[1]):
+                return f"{line}: these data have no pairs. game=cycle 'regularizer=[cycle_consistency]' needs none"
+        return None
 
 
 def _features(network: nn.Module, x: Tensor) -> Tensor:
