@@ -152,7 +152,7 @@ def _model_card_facts(original: Original, licence: str | None, files: FileFacts,
     """Return the facts of the model card."""
     game, config, modality = original.game, original.config, original.modality
     recorded = card_facts(original.run, config, GeneratorVersion(original.at, game.images, original.weights))
-    if game.samples != config.game.samples:  # the recorded measurements are of samples of another side
+    if game.samples != config.game.get("samples", game.samples):  # the recorded measurements are of another side
         recorded |= {"scores": {}, "anchors": {}, "seeds": {}, "memorisation": None}
     generator_config, classes, inputs = original.generator_config(), original.classes, original.input_specs
     targets = [str(value) for key, value in dotted_items(generator_config) if key.rpartition(".")[2] == "_target_"]
