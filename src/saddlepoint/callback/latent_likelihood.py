@@ -110,9 +110,9 @@ class LatentLikelihood(Periodic):
     def _weight_warning(self, game: Game, values: int) -> str | None:
         """Return a line if the encoder is trained for another Gaussian p(x|z) than the measured one."""
         terms: dict[str, Any] = dict(game.player(game.sides[self.code].by[-1]).terms.items())
-        kl = terms["kl"].weight if "kl" in terms else None
+        kl: Any = terms["kl"].weight if "kl" in terms else None
         squared = (term.weight for term in terms.values() if getattr(term, "absolute", None) is False)
-        error = next(squared, None)
+        error: Any = next(squared, None)
         if self.variance is None or not all(isinstance(w, int | float) and w > 0 for w in (kl, error)):
             return None
         trained = values * kl / (2 * error)
