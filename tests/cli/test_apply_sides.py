@@ -82,6 +82,8 @@ def test_a_path_between_two_images_begins_and_ends_at_their_reconstructions(trai
 
 
 REFUSED = {
+    "no side": (["apply", "source={a}", "to={new}"], "Of x are made: side=code, side=reconstruction."),
+    "a truth of codes": (["apply", "source={a}", "side=code", "truth={b}", "to={new}.npz"], "makes codes"),
     "an unknown side": (["apply", "source={a}", "side=reconstructoin", "to={new}"], "Did you mean reconstruction"),
     "images in an npz": (["apply", "source={a}", "side=reconstruction", "to={new}.npz"], "an npz is for codes"),
     "one image": (["sample", "between={a}", "to={new}.npz"], "give two images"),
@@ -99,6 +101,18 @@ def test_wrong_requests_are_refused(what: str, trained: Any, capsys: Any) -> Non
     assert line in error
     assert not (folder / "new").exists()
     assert not (folder / "new.npz").exists()
+
+
+def test_changed_and_unused_images_of_a_path_are_reported(trained: Any, capsys: Any) -> None:
+    record, _, _, folder = trained
+    (folder / "several").mkdir()
+    for name in "cd":
+        Image.fromarray(np.zeros((12, 12, 3), dtype=np.uint8)).save(folder / "several" / f"{name}.png")
+    words = [f"between={folder / 'several'},{folder / 'b.png'}", "interpolate=3", f"to={folder / 'noted.npz'}"]
+    assert main(["sample", f"run={record.folder}", *words]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "between: the first of the 2 images of" in said
+    assert "RGB images are turned into grey" in said
 
 
 def test_a_path_between_images_of_a_run_without_encoder_is_refused(tmp_path: Any, trained: Any, capsys: Any) -> None:

@@ -146,3 +146,9 @@ def test_domains_of_different_sizes_or_channels_are_refused(tmp_path):
         UnpairedImages(small)
     with pytest.raises(Mistake, match="kept in memory"):
         UnpairedImages(small, save(tmp_path / "e", 6), memory=1, extractor=None).split("train")
+
+
+def test_a_missing_folder_of_sources_is_named_by_its_own_key(tmp_path):
+    save(tmp_path / "x", 4)
+    with pytest.raises(Mistake, match=r"data\.source=.*none: no such folder"):
+        UnpairedImages(tmp_path / "x", tmp_path / "none", size=8).setup("fit")

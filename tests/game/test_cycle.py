@@ -182,16 +182,14 @@ def test_paired_data_are_stated_once_and_unpaired_ones_are_not() -> None:
     assert not any("cycle" in line for line in check_terms_and_makers(build_cycle().game))
 
 
-@pytest.mark.parametrize(
-    ("paired", "side", "found"), [("false", "fake", 1), ("true", "fake", 0), ("false", "cycle", 0)]
-)
-def test_a_distance_between_the_domains_of_unpaired_data_is_reported(paired: str, side: str, found: int) -> None:
+@pytest.mark.parametrize(("paired", "side", "n"), [("false", "fake", 1), ("true", "fake", 0), ("false", "cycle", 0)])
+def test_a_distance_between_the_domains_of_unpaired_data_is_reported(paired: str, side: str, n: int) -> None:
     target = {"fake": "real", "cycle": "source"}[side]  # a cycle returns to its own row
     game = build_cycle(f"data.paired={paired}", "regularizer=[reconstruction]",
                        f"regularizer.generator.reconstruction.side={side}",
                        f"regularizer.generator.reconstruction.target={target}").game  # fmt: skip
     lines = check_terms_and_makers(game)
-    assert sum("fake is compared with real at random: these data have no pairs" in line for line in lines) == found
+    assert sum("fake is compared with real at random: these data have no pairs" in line for line in lines) == n
 
 
 def test_domains_of_different_channels_are_refused() -> None:

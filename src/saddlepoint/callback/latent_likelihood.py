@@ -33,8 +33,6 @@ from saddlepoint.game.pairs import evaluated_networks, players_of_side, turn_of_
 from saddlepoint.modality import modality_of
 from saddlepoint.mode import in_mode
 from saddlepoint.prior.normal import Normal
-from saddlepoint.regularizer.kl import KL
-from saddlepoint.regularizer.reconstruction import Reconstruction
 from saddlepoint.stream import Stream
 
 ROWS, SAMPLES = 50, 200  # images, and latents of each, at once: 31 MB per 784 pixels
@@ -111,9 +109,10 @@ class LatentLikelihood(Periodic):
 
     def _weight_warning(self, game: Game, values: int) -> str | None:
         """Return a line if the encoder is trained for another Gaussian p(x|z) than the measured one."""
-        terms = list(game.player(game.sides[self.code].by[-1]).terms.values())
-        kl = next((term.weight for term in terms if isinstance(term, KL)), None)
-        error = next((term.weight for term in terms if isinstance(term, Reconstruction) and not term.absolute), None)
+        terms: dict[str, Any] = dict(game.player(game.sides[self.code].by[-1]).terms.items())
+        kl: Any = terms["kl"].weight if "kl" in terms else None
+        squared = (term.weight for term in terms.values() if getattr(term, "absolute", None) is False)
+        error: Any = next(squared, None)
         if self.variance is None or not all(isinstance(w, int | float) and w > 0 for w in (kl, error)):
             return None
         trained = values * kl / (2 * error)

@@ -83,6 +83,8 @@ class UnpairedImages(ImageFolder):
     @cached_property
     def _source_data(self) -> ImageFolder:
         """The other domain.  Raises Mistake if its shape differs."""
+        if not Path(str(self.source)).expanduser().exists():
+            raise Mistake(f"data.source={self.source}: no such folder, zip or array file.")
         other = ImageFolder(
             self.source, self.size, self.channels, self.memory, self.workers, fit=self.fit, validation=self.validation,
             test=self.test, extractor=None,

@@ -104,6 +104,8 @@ def apply(
         sampler.stream = Stream(seed, "apply", device=game.device)
     batches = list(_sample_batches(sampler, condition, batch))
     if isinstance(batches[0], Mapping) or to.endswith(".npz"):
+        if request.truth is not None:
+            raise Mistake(f"truth={request.truth}: side {game.samples} makes codes, which have no distance to images")
         _write_codes(batches, sources.names, to)
         log(f"codes of {len(sources.names):,} images by {run.folder} after {game.images:,} images: {to}")
         return None
@@ -143,7 +145,11 @@ def _source_entry(game: Game, source: str, shapes: Mapping[str, Any]) -> tuple[s
     """
     columns = [column for column in condition_columns(game).values() if column not in game.conditions.classes]
     if not columns:
-        raise Mistake("samples of this run are not made from images (there is no source), so apply has nothing to do.")
+        sides = [name for name in game.sides if game.sides[name].by and "x" in game.dependencies[name]]
+        others = f" Of x are made: {', '.join(f'side={name}' for name in sides)}." if sides else ""
+        raise Mistake(
+            f"samples of this run are not made from images (there is no source), so apply has nothing to do.{others}"
+        )
     entry = SOURCE if SOURCE in columns else columns[0]
     if len(columns) > 1 and entry != SOURCE:
         raise Mistake(f"samples of this run are made from the columns {', '.join(columns)}; apply takes one, {SOURCE}.")

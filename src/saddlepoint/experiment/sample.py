@@ -197,8 +197,9 @@ def resolve_latents(game: Game, request: Request, resolved: ResolvedRequest, see
 
 
 def resolve_between(
-    game: Game, request: Request, steps: int, shape: Sequence[int], modality: Modality, average: bool, at: str | int
-) -> ResolvedRequest:
+    game: Game, request: Request, steps: int, shape: Sequence[int], modality: Modality, average: bool, at: str | int,
+    log: Log,
+) -> ResolvedRequest:  # fmt: skip
     """Return a request with the latents between the codes of two images, both ends included.
 
     Raises Mistake unless the game has an encoder of the generator's latents, and the request two images.
@@ -212,9 +213,14 @@ def resolve_between(
         raise Mistake(f"between={','.join(paths)}: this game has no encoder (game=vae, vae_gan and bigan have)")
     if len(paths) != 2 or not isinstance(modality, Image):
         raise Mistake(f"between={','.join(paths)}: give two images, between=a.png,b.png")
-    images = [named_images.load_images(path.strip(), shape, modality, "crop", "between").x[:1] for path in paths]
+    loaded = [named_images.load_images(path.strip(), shape, modality, "crop", "between") for path in paths]
+    for path, images in zip(paths, loaded, strict=True):
+        for note in images.notes:
+            log(note)
+        if len(images.x) > 1:
+            log(f"between: the first of the {len(images.x):,} images of {path.strip()}, {images.names[0]}")
     networks = evaluated_networks(game, average)
-    rows = Batch(modality.to_float(torch.cat(images)))
+    rows = Batch(modality.to_float(torch.cat([images.x[:1] for images in loaded])))
     with in_mode(*networks.values()), torch.no_grad():
         stream = Stream(game.seed, "between", device=game.device)
         code = turn_of_rows(game, rows, stream, networks).side_sample(codes[0]).x
@@ -295,7 +301,7 @@ def write_samples(
     resolved = resolve_request(game, rows, modality, {**columns, "x": list(shape)}, log)
     game.to(resolve_device(config))
     if request.between is not None:
-        resolved = resolve_between(game, request, steps, shape, modality, average, at)
+        resolved = resolve_between(game, request, steps, shape, modality, average, at, log)
     elif steps > 1:
         resolved = resolve_latents(game, request, resolved, seed)
     contract = {"images": game.images, "sample_seed": seed, **sampling_contract(game, average, "running", BATCH)}

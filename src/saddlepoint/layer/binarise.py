@@ -26,6 +26,6 @@ class Binarise(nn.Module):
         if u.shape[1] != (size := x[0].numel()):
             raise Mistake(
                 f"binarise needs a number per value, {size} per sample, but its draw has {u.shape[1]}: set its dim to "
-                f"{size} (game.draws.<draw>.z.dim)"
+                f"{size} (game.draws.thresholds.z.dim={size} in game=binary_vae)"
             )
         return torch.where(u.view_as(x) < (x + 1) / 2, 1.0, -1.0).to(x.dtype)

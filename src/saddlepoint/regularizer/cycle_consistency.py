@@ -14,23 +14,21 @@ from saddlepoint.error import Mistake
 from saddlepoint.regularizer.regularizer import Regularizer, batch_columns
 from saddlepoint.turn import Turn
 
-CYCLES = {"cycle": "source", "reverse_cycle": "x"}
-
 
 class CycleConsistency(Regularizer):
     """The mean absolute difference between each side of `cycles` and the column or side that it should return to.
 
-    cycles  side -> column or side, of the same shape; None: those of game=cycle
+    cycles  side -> column or side, of the same shape
     """
 
     def __init__(
         self,
-        cycles: Mapping[str, str] | None = None,
+        cycles: Mapping[str, str],
         weight: float | Callable[[int], float] = 10.0,
         every: int = 1,
     ) -> None:
         super().__init__(weight, every)
-        self.cycles = dict(CYCLES if cycles is None else cycles)
+        self.cycles = dict(cycles)
 
     def forward(self, turn: Turn) -> Tensor:
         """Return the sum over cycles, a scalar."""
