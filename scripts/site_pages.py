@@ -55,7 +55,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
             parts[i] = f"## {parts[i]}"
         markdown = "".join(parts)
     for name, source in TOP_PAGES.items():
-        markdown = re.sub(rf"\]\((?:\.\./)*{source}", f"]({name}", markdown)
+        markdown = re.sub(rf"\]\((?:\.\./)*{source}", f"]({'../' * path.count('/')}{name}", markdown)
     return markdown
 
 
