@@ -402,3 +402,13 @@ def test_an_override_before_another_entry_of_the_defaults_is_refused_with_its_fi
         compose(["experiment=early"], config_dir=tmp_path)
     file.write_text(f"# @package _global_\ndefaults:\n  - {layer}\n  - override /{override}\n")
     assert compose(["experiment=early"], config_dir=tmp_path).architecture.generator.norm is not None
+
+
+def test_an_experiment_file_without_its_package_line_is_refused(tmp_path):
+    path = tmp_path / "experiment" / "three_losses.yaml"
+    path.parent.mkdir()
+    path.write_text("# conf/experiment/three_losses.yaml\n# @package _global_\nimages: 640\n")
+    with pytest.raises(Mistake, match="experiment=three_losses: the first line of its file must be '# @package _gl"):
+        compose(["experiment=three_losses"], tmp_path)
+    path.write_text("# @package _global_\nimages: 640\n")
+    assert compose(["experiment=three_losses"], tmp_path).images == 640

@@ -42,6 +42,9 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None,
     chosen, settings = split_overrides(parse_overrides(overrides), user_conf, command)
     config, choice = merge_choices(chosen, user_conf, command)
     allow_list.check_not_in_yaml(config)
+    for group in ("experiment", "protocol"):
+        if isinstance(config.get(group), DictConfig):  # its keys are not at the top of the config, and would be ignored
+            raise Mistake(f"{group}={choice[group]}: the first line of its file must be '# @package _global_'")
     with open_dict(config):
         for message in catalogue.rename_keys(config):  # of a user-defined experiment or protocol
             log.warning(message)

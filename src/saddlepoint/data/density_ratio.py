@@ -9,8 +9,8 @@ c(x) is the probability, by a classifier of both sets, that x is a reference sam
     calibrated: Platt scaling of these logits, another logistic regression of one number (Platt 1999).
 
 C was chosen on the coloured digits from .001, .01, .1 and 1, by comparing the weights with the oracle's; for other
-data it is unseen.  The paper trains a convolutional network.  With cross-fitting each weight is that of a held-out sample, although
-all samples are used: a network would recognise the few reference samples that it was fitted to.
+data it is unseen.  The paper trains a convolutional network.  With cross-fitting each weight is that of a held-out
+sample, although all samples are used: a network would recognise the few reference samples that it was fitted to.
 """
 
 import numpy as np
