@@ -11,7 +11,6 @@ from saddlepoint.comparison.arms.record import KILLED, NO_SUMMARY, RUNNING, Reco
 from saddlepoint.comparison.report.markup import javascript_sort_key
 from saddlepoint.comparison.report.sheet import EMPTY, Cell, Sheet, number_cell
 from saddlepoint.console.terminal import format_duration
-from saddlepoint.error import first_line
 from saddlepoint.run import layout
 from saddlepoint.run.folder import Run
 from saddlepoint.template import render_template
@@ -36,7 +35,7 @@ def next_step(record: Record) -> str:
     if has_postmortem:
         return f"read {POSTMORTEM}"
     if record.status != "finished":
-        return first_line(str(record.summary.get("error") or "see the output of its command"))
+        return str(record.summary.get("error") or "see the output of its command").splitlines()[0]
     return "" if record.final_scores or record.is_imported else f"saddlepoint evaluate run={shlex.quote(str(folder))}"
 
 
