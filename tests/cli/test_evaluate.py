@@ -358,6 +358,7 @@ def test_every_metric_declares_whether_it_needs_an_extractor():
     metrics = {piece._target_.split(".")[-2]: locate(piece._target_) for piece in pieces}
     alone = {name for name, metric in metrics.items() if not metric.needs_features}
     images = {"parzen", "modes", "nearest_neighbour_error", "gan_train", "gan_test", "authenticity", "paired"}
+    images |= {"augmentation_accuracy", "fairness_discrepancy"}
     text, sound = {"bleu", "exact_match", "language_model", "nll_oracle"}, {"mel_distance", "speaker_coverage"}
     assert alone == images | text | sound
 

@@ -22,7 +22,7 @@ from saddlepoint.run.folder import Run
 
 NEEDED = {
     "export": ["run=x"], "import": ["from=x", "name=x"], "replay": ["dump=x"], "sample": ["run=x"],
-    "apply": ["run=x", "source=x", "to=x"],
+    "apply": ["run=x", "source=x", "to=x"], "directions": ["run=x"], "fairness": ["run=x"],
 }  # fmt: skip
 PATHS = [(command, key) for command in COMMANDS for key in RELATIVE_KEYS if key in command_keys(command)]
 C = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}  # names of files are ASCII, and text is

@@ -182,3 +182,10 @@ def test_more_labels_than_there_are_stop_the_run_before_its_folder_exists(tmp_pa
     with pytest.raises(Mistake, match=r"data\.labels=91 per class, but class \d has only \d+ training images\. Set"):
         run(tmp_path, "data.labels=91", "data.only_labelled=true")
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("setting", [{"updates": 9}, {"batch": 9}, {"shift": 1.0}, {"degrees": 1.0}])
+def test_a_setting_that_changes_a_score_changes_the_contract(setting: dict[str, Any]) -> None:
+    before, after = AugmentationAccuracy(updates=7), AugmentationAccuracy(**({"updates": 7} | setting))
+    assert before.setup(few_labels()) is None and after.setup(few_labels()) is None
+    assert before.settings(450, 40) != after.settings(450, 40)
