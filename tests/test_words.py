@@ -14,7 +14,7 @@ PYTHON = [
 ]
 PROSE = [*sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "conf").rglob("*.yaml")), *sorted(ROOT.glob("*.md"))]
 
-KEPT = {  # attributes named like a config key: docs/glossary.md
+KEPT = {  # attributes named like a config key: docs/replaced_names.md
     ("choice", "compose"), ("choice", "import_run"), ("place", "box_mask"), ("recipe", "labelled_metric"),
 }  # fmt: skip
 PLAIN_WORDS = {  # replaced as names, and used in their plain meaning
@@ -45,8 +45,8 @@ SHARED_FILES = {
 
 
 def replaced_names(of_variables: bool = False) -> set[str]:
-    """The left column of the glossary's table of replaced names, or of its row of variables alone."""
-    page = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    """The left column of the table of replaced names, or of its row of variables alone."""
+    page = (ROOT / "docs" / "replaced_names.md").read_text(encoding="utf-8")
     table = page.partition("## Names that were replaced")[2].partition("\n## ")[0]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     return {name for row in rows if not of_variables or "variables" in row for name in re.findall(r"`(\w+)`", row)}
@@ -73,7 +73,7 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def test_the_glossary_lists_the_names_that_were_replaced() -> None:
+def test_a_document_lists_the_names_that_were_replaced() -> None:
     assert {"witness", "ruler", "together", "discreet", "told", "found"} <= replaced_names()
     assert replaced_names(of_variables=True) == {"say", "told", "found", "own"}
 
@@ -86,12 +86,12 @@ def test_no_replaced_name_is_defined() -> None:
         for name, line, is_variable in defined_names(parsed(path))
         if name in (variables if is_variable else public) and (name, path.stem) not in KEPT
     ]
-    assert not defined, f"see docs/glossary.md: {defined}"
+    assert not defined, f"see docs/replaced_names.md: {defined}"
 
 
 def test_no_text_has_a_replaced_name_that_is_no_plain_word() -> None:
     names = re.compile(rf"\b({'|'.join(replaced_names() - PLAIN_WORDS)})\b")
-    history = {"glossary.md", "CHANGELOG.md", Path(__file__).name}  # list the names
+    history = {"replaced_names.md", "CHANGELOG.md", Path(__file__).name}  # list the names
     found_names = [
         f"{path.relative_to(ROOT)}: {match[0]}"
         for path in (*PROSE, *PYTHON)

@@ -172,3 +172,10 @@ def test_truncation_of_latents_that_are_not_normal_is_refused():
         Mistake, match=r"truncation=0\.5: it redraws the tails of normal latents, and here z is Uniform"
     ):
         truncate_prior(game_of("prior=infogan"), 0.5)
+
+
+def test_paths_of_latents_do_not_overwrite_the_file_of_samples(record, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in ([], ["interpolate=2"], ["traverse=category"]):
+        assert main(["sample", f"run={record.folder}", "n=4", "label=0", *words]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["interpolation.png", "samples.png", "traversal.png"]

@@ -277,6 +277,14 @@ def test_submitit_runs_the_same_jobs_through_its_local_executor(tmp_path: Path) 
     assert (tmp_path / ".submitit").is_dir()
 
 
+def test_jobs_for_a_cluster_that_is_not_there_run_here_and_a_line_says_so(tmp_path, capsys) -> None:
+    from saddlepoint.launcher.submitit import Submitit
+
+    (tmp_path / "name").mkdir()
+    Submitit(minutes=1).run([job(tmp_path / "name", "a", "")], lambda: None, seconds_between=0.1)
+    assert capsys.readouterr().err == "launcher=submitit: no SLURM here, so the jobs run on this machine\n"
+
+
 def test_a_missing_cluster_is_reported(tmp_path: Path) -> None:
     from saddlepoint.launcher.submitit import Submitit
 

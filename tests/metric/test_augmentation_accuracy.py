@@ -187,5 +187,6 @@ def test_more_labels_than_there_are_stop_the_run_before_its_folder_exists(tmp_pa
 @pytest.mark.parametrize("setting", [{"updates": 9}, {"batch": 9}, {"shift": 1.0}, {"degrees": 1.0}])
 def test_a_setting_that_changes_a_score_changes_the_contract(setting: dict[str, Any]) -> None:
     before, after = AugmentationAccuracy(updates=7), AugmentationAccuracy(**({"updates": 7} | setting))
-    assert before.setup(few_labels()) is None and after.setup(few_labels()) is None
+    assert before.setup(few_labels()) is None
+    assert after.setup(few_labels()) is None
     assert before.settings(450, 40) != after.settings(450, 40)

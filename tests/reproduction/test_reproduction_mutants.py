@@ -125,7 +125,9 @@ def test_a_dirty_tree_is_refused(home, capsys):
     home.write("toy", TOY)
     (home.folder / "edit.py").write_text("x = 1\n")
     assert home.reproduce("toy") == 1
-    assert "the tree is not clean" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "the tree is not clean" in message
+    assert "edit.py" in message
     assert not home.outputs.exists()
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from saddlepoint.console.output import current_output
 from saddlepoint.console.terminal import ProgressMeter
@@ -23,8 +23,8 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
         table.add_column(column, overflow="fold")
     findings = list(diagnose(config, ProgressMeter(Console(stderr=True))))
     for finding in findings:
-        mark = "[green]ok[/]" if finding.passed else "[yellow]!![/]"
-        table.add_row(mark, *(escape(str(value)) for value in (finding.name, finding.state, finding.remedy)))
+        mark = Text("ok", "green") if finding.passed else Text("!!", "yellow")
+        table.add_row(mark, *(Text(str(value)) for value in (finding.name, finding.state, finding.remedy)))
     ready = all(finding.passed or not finding.needed for finding in findings)
     current_output().print_result(
         [table], {"ready": ready, "findings": [_finding_entry(finding) for finding in findings]}

@@ -289,7 +289,8 @@ def write_samples(
 ) -> None:  # fmt: skip
     """Draw the requested samples from a run at `at` and write them to `to`; None: a format of the modality."""
     modality, shape = modality_from_config(config), tuple(config.data.shape)
-    path, suffix = _check_and_parse_destination(to or f"samples{_default_suffix(modality, shape, request.n)}", modality)
+    to = to or _default_name(request) + _default_suffix(modality, shape, request.n)
+    path, suffix = _check_and_parse_destination(to, modality)
     modality.check_suffix(suffix, shape, request.n)
     game = build_game(config)
     steps = check_latent_request(game, request)
@@ -367,6 +368,13 @@ def draw_samples(
             modality = modality or default_modality(x.shape[1:])
             batches.append(modality.to_stored(x))
     return torch.cat(batches)
+
+
+def _default_name(request: Request) -> str:
+    """Return the name of the file or folder of samples, without its suffix; paths of latents have their own."""
+    if request.traverse is not None:
+        return "traversal"
+    return "samples" if request.interpolate is None and request.between is None else "interpolation"
 
 
 def _default_suffix(modality: Modality, shape: tuple[int, ...], n: int) -> str:

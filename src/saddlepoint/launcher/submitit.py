@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from rich.console import Console
+
+from saddlepoint.console.terminal import line_printer
 from saddlepoint.error import Mistake, first_line
 from saddlepoint.launcher.job import WAITING, Job, claim_log, release_log
 from saddlepoint.schema import Count, Natural, validate_init
@@ -73,6 +76,8 @@ class Submitit:
         folder = Path(self.folder) if self.folder else jobs[0].log_file.parents[1] / ".submitit"
         try:
             executor = submitit.AutoExecutor(folder, cluster=self.cluster)
+            if self.cluster is None and executor.cluster == "local":
+                line_printer(Console(stderr=True))("launcher=submitit: no SLURM here, so the jobs run on this machine")
             executor.update_parameters(**self.parameters, **self.slurm)
             for job in jobs:
                 job.write_config()

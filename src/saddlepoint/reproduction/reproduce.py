@@ -32,9 +32,10 @@ from saddlepoint.reproduction.verdict import (
 )
 from saddlepoint.run import destination, provenance
 from saddlepoint.run.folder import Run
-from saddlepoint.run.repository import COMMITTED, OUTSIDE, GitStatus, file_git_status, is_clean
+from saddlepoint.run.repository import COMMITTED, OUTSIDE, GitStatus, changed_files, file_git_status, is_clean
 
 FINAL_STATUSES = ("finished", "diverged", "stopped")  # a run that ended like this is not started again
+NO_COMMIT = "has no commit that git can read"
 NO_CERTIFICATE = "not a certificate: dirty tree"
 Log = Callable[[str], None]
 RunKey = tuple[str, int]  # arm and seed
@@ -122,7 +123,8 @@ def _certificate_remarks(code: Mapping[str, Any], file: GitStatus, baseline: Bas
             f"{baseline.path} is {file.state}: a baseline is committed before its runs, and not edited after"
         )
     if code["dirty"]:
-        state = f"differs from commit {code['commit'][:12]}" if code["commit"] else "has no commit that git can read"
+        changed = changed_files(provenance.CHECKOUT)
+        state = f"differs from commit {code['commit'][:12]} in {changed}" if code["commit"] else NO_COMMIT
         problems.append(f"the tree is not clean: {provenance.CHECKOUT} {state}")
     elif file.state == COMMITTED and not is_clean(conf):
         problems.append(f"{conf} differs from its commit: commit every file that the baseline is composed of")

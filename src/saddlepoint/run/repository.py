@@ -49,6 +49,12 @@ def commit_state(folder: Path) -> dict[str, Any] | None:
     return None if head is None or status is None else {"commit": head.decode().strip(), "dirty": bool(status.strip())}
 
 
+def changed_files(folder: Path, most: int = 3) -> str:
+    """Return the first files of `folder` that differ from its commit or are new, joined by commas."""
+    lines = (_git_output(folder, "status", "--porcelain") or b"").decode(errors="replace").splitlines()
+    return ", ".join([line[3:] for line in lines[:most]] + ["..."] * (len(lines) > most))
+
+
 def _git_output(folder: Path, *arguments: str) -> bytes | None:
     """Return the output of a git command; None if it fails or git is not installed."""
     try:

@@ -72,7 +72,8 @@ def describe_divergence(a: Record, b: Record, divergence: Divergence) -> list[st
     if not divergence.events:
         sentences.append("Their curves have no point in common: no event of metrics.jsonl is at the same images.")
     elif divergence.images is None:
-        sentences.append(f"Their curves are equal, bit for bit, at all {divergence.events} common points.")
+        where = f"all {divergence.events} common points" if divergence.events > 1 else "the one common point"
+        sentences.append(f"Their curves are equal, bit for bit, at {where}.")
     else:
         more = f", and {divergence.keys - 1} more keys with it" if divergence.keys > 1 else ""
         before = f"equal before, at {divergence.equal} point{'s' * (divergence.equal > 1)}"
