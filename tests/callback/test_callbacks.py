@@ -4,6 +4,7 @@ import copy
 import io
 import os
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -97,7 +98,7 @@ def test_the_report_has_player_and_term_keys_and_correct_values():
     assert losses["adversarial"].item() == pytest.approx(expected, abs=1e-6)
     gradients = [p.grad.flatten() for p in plays.discriminator.network.parameters()]
     assert report["discriminator/gradient_norm"] == pytest.approx(torch.cat(gradients).norm().item(), rel=1e-5)
-    line = format_status(plays, {})
+    line = format_status(plays, RunState())
     assert line.startswith(f"D {losses['adversarial'].item():.3g}  D(x) ")
     assert "D(G(z))" in line
 
@@ -109,7 +110,7 @@ def test_the_status_shows_the_adversarial_loss_and_each_penalty():
     losses = {"r1": torch.tensor(0.0213), "adversarial": torch.tensor(1.38), "gradient_penalty": torch.tensor(2.0)}
     plays.last_losses["discriminator"] = losses, logits
     plays.last_losses["generator"] = {"feature_matching": torch.tensor(0.5)}, {}
-    line = format_status(plays, {})
+    line = format_status(plays, RunState())
     assert line.startswith("D 1.38 + r1 0.0213 + gradient_penalty 2  D(x) ")
     assert line.endswith("  G feature_matching 0.5")
 
@@ -117,6 +118,14 @@ def test_the_status_shows_the_adversarial_loss_and_each_penalty():
 def score(value):
     contract = Contract("fid", 897, 900, "train", "0" * 64, "1x8x8", "none", "digits", "1" * 64, "averaged", 0)
     return {contract.score_name: Score(value, contract)}
+
+
+def test_the_status_names_the_images_of_an_earlier_score():
+    plays = game(minimax)
+    fit(plays, batches(2))
+    now = RunState(scores=score(41.2), measured_at=plays.images)
+    assert format_status(plays, now).endswith("  fid_digits_900_train 41.2")
+    assert format_status(plays, replace(now, measured_at=4)).endswith("  fid_digits_900_train 41.2 at 4 images")
 
 
 def test_the_latest_score_is_shown_even_if_it_is_newer_than_the_checkpoint():

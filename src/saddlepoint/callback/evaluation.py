@@ -70,7 +70,8 @@ class Evaluation(Periodic):
         return scores_to_metrics(self.latest) | scores_to_metrics(selected)
 
     def _publish_scores(self) -> None:
-        self.state.scores, self.state.best_at = self.current_scores, self.best_at
+        self.state.scores, self.state.measured_at = self.current_scores, self.measured_at
+        self.state.best_at = self.best_at
 
     def measure_selection_score(self, game: Game, data: Any) -> Score | None:
         """Return the score that selects the best checkpoint, from the selector's reals and stream.

@@ -20,10 +20,11 @@ from saddlepoint.health.dead_discriminator import DeadDiscriminator
 from saddlepoint.health.explosion import Explosion
 from saddlepoint.health.inversion import Inversion
 from saddlepoint.health.overfitting import Overfitting
-from saddlepoint.health.postmortem import DIVERGED, HEALTH_FILE, write_postmortem
+from saddlepoint.health.postmortem import DIVERGED, write_postmortem
 from saddlepoint.health.reading import LOG10_MAX, images_to_overflow
-from saddlepoint.health.rule import CLEARED, RAISED, Rule
+from saddlepoint.health.rule import Rule
 from saddlepoint.health.saturation import Saturation
+from saddlepoint.run.alarm import CLEARED, HEALTH_FILE, RAISED
 from saddlepoint.run.folder import Run
 
 # in the order of evaluation: causes before their effects

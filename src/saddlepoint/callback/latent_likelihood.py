@@ -25,7 +25,7 @@ from torch.nn.functional import softplus
 
 from saddlepoint.callback.evaluation import scores_to_metrics
 from saddlepoint.callback.periodic import Periodic, RunState, log_metrics
-from saddlepoint.console.terminal import line_printer
+from saddlepoint.console.terminal import ProgressMeter, line_printer
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Contract, Score
 from saddlepoint.game.game import Game
@@ -69,7 +69,8 @@ class LatentLikelihood(Periodic):
             raise Mistake("callback.latent_likelihood: samples must be at least 1, and variance above 0")
         self.samples, self.samples_between, self.split, self.n = samples, samples_between, split, n
         self.variance, self.code, self.reconstruction = variance, code, reconstruction
-        self.print_message = line_printer(console or Console(stderr=True))
+        console = console or Console(stderr=True)
+        self.print_message, self.meter = line_printer(console), ProgressMeter(console)
 
     def before_run(self, game: Game, data: Any) -> None:
         """Raise Mistake unless the model has a likelihood.  Called before the run folder is created."""
@@ -157,6 +158,7 @@ class LatentLikelihood(Periodic):
                     ]
                 ).double()  # fmt: skip
                 elbo.append(log_w.mean(0).cpu())
+                self.meter(f"likelihood by {samples:,} samples", sum(map(len, elbo)), n)
                 likelihood.append((log_w.logsumexp(0) - math.log(samples)).cpu())
         model = "bernoulli" if self.variance is None else f"gaussian, variance {self.variance}"
         makers, weights = players_of_side(game, self.reconstruction)

@@ -16,7 +16,7 @@ class RunState:
     """State shared by the callbacks of a run; passed to each that has a `state` parameter.
 
     target       images at which the run ends; None: unknown
-    scores       the latest scores by name; set by `evaluation`
+    scores       the latest scores by name; set by `evaluation`, as is `measured_at`, their images
     best_at      images at which the selection score was best; -1: not yet
     stop_reason  why the run stops before its target; set by the callback that stops it
     stop_signal  the signal that ends this process, the same on all ranks; the run can be resumed. 0: none
@@ -24,6 +24,7 @@ class RunState:
 
     target: int | None = None
     scores: Mapping[str, Score] = field(default_factory=dict)
+    measured_at: int = 0
     best_at: int = -1
     stop_reason: str | None = None
     stop_signal: int = 0

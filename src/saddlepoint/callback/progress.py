@@ -13,7 +13,6 @@ from torch import Tensor
 
 from saddlepoint.callback.periodic import RunState
 from saddlepoint.console.terminal import HOUR, format_duration
-from saddlepoint.evaluation.contract import Score
 from saddlepoint.game.game import Game
 from saddlepoint.game.side import LATENT
 
@@ -60,7 +59,7 @@ class Progress(pl.Callback):
         if now - self._updated_at < self.seconds_between:
             return
         self._updated_at = now
-        status = format_status(game, self.state.scores)
+        status = format_status(game, self.state)
         if self._bar is not None:
             self._bar.update(self._task, completed=game.images, description=status)
         else:
@@ -96,10 +95,11 @@ class Progress(pl.Callback):
             self._bar = None
 
 
-def format_status(game: Game, scores: Mapping[str, Score]) -> str:
-    """Return the state of the game: D 1.21 + r1 0.0213  D(x) 0.61  D(G(z)) 0.38  G 0.93  fid_digits_900_train 41.2.
+def format_status(game: Game, state: RunState) -> str:
+    """Return losses, D(x), D(G(z)) and the first score: D 1.21 + r1 0.02  D(x) 0.61  G 0.93  fid 41.2 at 50,000 images.
 
-    The number after a letter is the adversarial loss; the other terms of the player follow by name.
+    The number after a letter is the adversarial loss; the other terms of the player follow by name. The images are
+    those that the score was measured at, if that was earlier.
     """
     fields = []
     letters = _player_letters(game.players)
@@ -112,7 +112,8 @@ def format_status(game: Game, scores: Mapping[str, Score]) -> str:
                 for side, value in logits.items()
                 if game.sides[side].judge == name
             ]
-    fields += [f"{key} {score.value:.4g}" for key, score in list(scores.items())[:1]]
+    earlier = f" at {state.measured_at:,} images" if state.measured_at != game.images else ""
+    fields += [f"{key} {score.value:.4g}{earlier}" for key, score in list(state.scores.items())[:1]]
     return "  ".join(fields)
 
 

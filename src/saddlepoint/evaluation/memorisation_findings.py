@@ -106,7 +106,8 @@ def memorisation_findings(sets: ImageSets, seed: int = 0) -> list[Finding]:
         ]
     finding = _build_finding("MiFID", of_samples, of_held_out, "features", distance < MIFID_THRESHOLD,
                        f"features are parallel to training images' (mean distance {distance:.3f} < {MIFID_THRESHOLD})",
-                       f"nothing is penalised (mean distance {distance:.3f}), so this is the FID")  # fmt: skip
+                       f"nothing is penalised (mean distance {distance:.3f}), so this is the FID of "
+                       f"{len(samples):,} samples")  # fmt: skip
     return [*rows, finding]
 
 
@@ -213,7 +214,8 @@ def findings_table(title: str, rows: Sequence[Finding]) -> Table:
         table.add_row(row.statistic, *values, row.space, row.reading, style="bold" if row.sign else None)
     table.caption = (
         "held-out: the statistic of held-out images; for the AUC, chance; for the alarm, its level\n"
-        f"a sign: {SIGN_Z:.0f} standard deviations, if samples are independent; the alarm does not assume that"
+        f"a sign: {SIGN_Z:.0f} standard deviations, if samples are independent; of the AUC, an interval above chance; "
+        "several signs are looked at, so the alarm decides: its rate of false alarms is its level"
     )
     table.caption_justify = "left"
     return table

@@ -14,10 +14,11 @@ import yaml
 
 from saddlepoint.health.remedy import remedy_overrides
 from saddlepoint.run import layout
+from saddlepoint.run.alarm import HEALTH_FILE, POSTMORTEM_FILE
 from saddlepoint.run.folder import Run, write_file
 from saddlepoint.template import render_template
 
-HEALTH_FILE, POSTMORTEM_FILE, PICTURE_FILE = "health.jsonl", "postmortem.md", "postmortem.png"
+PICTURE_FILE = "postmortem.png"
 DIVERGED = "diverged"  # an event, like an alarm: a term is nan or infinite
 CHECKS_AROUND_ALARM = 3  # checks shown before and after the first alarm
 LINE, ALARM, PALE = "#0072B2", "#D55E00", "#8A9099"  # Okabe & Ito 2008

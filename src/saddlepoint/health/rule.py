@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-RAISED, CLEARED = "raised", "cleared"
+from saddlepoint.run.alarm import CLEARED, RAISED
+
 Readings = Mapping[str, float]
 
 

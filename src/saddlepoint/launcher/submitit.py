@@ -2,14 +2,12 @@
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
-
-from saddlepoint.console.terminal import line_printer
 from saddlepoint.error import Mistake, first_line
 from saddlepoint.launcher.job import WAITING, Job, claim_log, release_log
 from saddlepoint.schema import Count, Natural, validate_init
@@ -77,7 +75,7 @@ class Submitit:
         try:
             executor = submitit.AutoExecutor(folder, cluster=self.cluster)
             if self.cluster is None and executor.cluster == "local":
-                line_printer(Console(stderr=True))("launcher=submitit: no SLURM here, so the jobs run on this machine")
+                print("launcher=submitit: no SLURM here, so the jobs run on this machine", file=sys.stderr)
             executor.update_parameters(**self.parameters, **self.slurm)
             for job in jobs:
                 job.write_config()

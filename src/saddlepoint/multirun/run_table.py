@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from saddlepoint.console.live_table import RIGHT_ALIGNED, LiveTable, build_table, format_clock, seconds_left
 from saddlepoint.launcher.job import DONE_BEFORE, FAILED, FINISHED, RUNNING, STOPPED, TRAINED_ELSEWHERE, WAITING, Job
+from saddlepoint.run.alarm import raised_alarms
 
 STYLES = {
     RUNNING: "bold", FAILED: "red", STOPPED: "yellow", TRAINED_ELSEWHERE: "yellow", FINISHED: "green",
@@ -86,8 +87,11 @@ class RunTable(LiveTable):
         progress = f"[{self.n_ended}/{len(self.jobs)}{left}]"
         if job.state == TRAINED_ELSEWHERE:
             return f"{job.state} {job.label}: {job.last_message}  {progress}"
-        score = " ".join(format_first_score(job)).strip()
-        result = score if job.state == FINISHED else f"{job.last_message} ({job.log_file})"
+        if job.state == FINISHED:
+            alarms = raised_alarms(job.run.folder)
+            result = " ".join(format_first_score(job)).strip() + f", alarms: {', '.join(alarms)}" * bool(alarms)
+        else:
+            result = f"{job.last_message} ({job.log_file})"
         return f"{job.state:<9} {job.label}, {format_clock(job.seconds)}: {result}  {progress}"
 
     @property

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import io
+import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from folders import KEY, arm, run
+from folders import KEY, arm, contract, run
 from rich.console import Console
+from scipy import stats
 
 from saddlepoint.comparison.arms.comparison import Comparison, ComparisonOptions, build_comparison, short_names
 from saddlepoint.comparison.arms.record import load_records
 from saddlepoint.comparison.report.build_report import build_report
-from saddlepoint.comparison.report.findings import arm_findings, min_seeds, paper_sheet, seeds_needed, summary_sheet
+from saddlepoint.comparison.report.findings import (
+    arm_findings,
+    extractor_findings,
+    min_seeds,
+    paper_sheet,
+    seeds_needed,
+    summary_sheet,
+)
 from saddlepoint.comparison.report.markup import to_html, to_latex
 from saddlepoint.comparison.report.overview import overview_sentences
 from saddlepoint.comparison.report.sheet import EMPTY, Cell, Sheet
@@ -46,7 +56,11 @@ def test_each_arm_has_one_sentence_the_best_first(comparison: Comparison) -> Non
     hinge, minimax, wasserstein = arm_findings(comparison, arm_rows(comparison))
     assert hinge == "objective=hinge is better than objective=nonsaturating: mean 8.1 against 11.1, Holm p 0.024."
     assert minimax.startswith("objective=minimax is not shown to differ from objective=nonsaturating: mean 11.5 ")
-    assert re.search(r"About \d+ seeds per arm would show a difference of this size with power 0\.8\.$", minimax)
+    assert re.search(
+        r"About \d+ seeds per arm \(from \d+ to (more than )?[\d,]+, as the spread is estimated from few runs\) would "
+        r"show a difference of this size with power 0\.8\.$",
+        minimax,
+    )
     assert wasserstein == (
         "objective=wasserstein is worse than objective=nonsaturating: mean 20.1 against 11.1, Holm p 0.024."
     )
@@ -82,10 +96,72 @@ def test_if_higher_is_better_the_higher_arm_is_better(tmp_path: Path) -> None:
 
 def test_the_needed_seeds_have_a_power_of_0_8_and_one_seed_fewer_has_not(comparison: Comparison) -> None:
     minimax = next(one for one in comparison.other_arms if one.name == "objective=minimax")
-    n = seeds_needed(comparison, minimax)
-    assert n is not None
-    shift = 0.4 / pooled_std(minimax.values, comparison.baseline.values)
+    needed = seeds_needed(comparison, minimax)
+    assert needed is not None
+    n, least, most = needed
+    std = pooled_std(minimax.values, comparison.baseline.values)
+    shift = 0.4 / std
     assert exact_power(n, n, shift, 0.05 / 3) >= 0.8 > exact_power(n - 1, n - 1, shift, 0.05 / 3)
+    small = std * math.sqrt(8 / stats.chi2.ppf(0.95, 8))  # the least spread of its 90% interval, from 5 + 5 runs
+    assert (
+        exact_power(least, least, 0.4 / small, 0.05 / 3)
+        >= 0.8
+        > exact_power(least - 1, least - 1, 0.4 / small, 0.05 / 3)
+    )
+    assert least < n < most
+
+
+def scores_by_digits_b(values: list[float], **changes: object) -> list[dict[str, dict[str, object]]]:
+    """The scores of runs by another extractor, as summary.json has them."""
+    other = {"extractor": "digits-b", "extractor_sha256": "beef" * 16, **changes}
+    return [{"fid_digits-b_900_train": {"value": v, "std": None, "contract": contract(**other)}} for v in values]
+
+
+def write_arms(outputs: Path, by_other: dict[str, list[float]], **changes: object) -> Comparison:
+    for name, finals in {"nonsaturating": PLAIN, "hinge": HINGE}.items():
+        for seed, (final, others) in enumerate(zip(finals, scores_by_digits_b(by_other[name], **changes), strict=True)):
+            run(outputs, name, seed, final, objective=name, others=others)
+    return compare(outputs)
+
+
+def test_arms_that_another_extractor_orders_the_other_way_round_are_named(tmp_path: Path) -> None:
+    comparison = write_arms(tmp_path, {"nonsaturating": [1.0] * 5, "hinge": [1.0] * 4 + [1.1]})
+    assert extractor_findings(comparison) == (
+        "By another extractor, fid_digits-b_900_train, objective=hinge and objective=nonsaturating have the opposite "
+        "order: read them as tied.",
+    )
+
+
+def test_the_same_order_and_another_measurement_have_no_sentence(tmp_path: Path) -> None:
+    same = write_arms(tmp_path / "same", {"nonsaturating": [1.1] * 5, "hinge": [1.0] * 5})
+    assert same.other_scores == ("fid_digits-b_900_train",)
+    assert extractor_findings(same) == ()
+    opposite = {"nonsaturating": [1.0] * 5, "hinge": [1.1] * 5}
+    assert extractor_findings(write_arms(tmp_path / "n", opposite, n_fake=450)) == ()
+    assert extractor_findings(write_arms(tmp_path / "same_extractor", opposite, extractor="digits")) == ()
+
+
+def test_alarms_are_counted_by_arm_and_rule_also_those_that_were_cleared(tmp_path: Path) -> None:
+    arm(tmp_path, "nonsaturating", PLAIN)
+    first, other, quiet, *_ = arm(tmp_path, "hinge", HINGE)
+    for folder, rules in ((first, ["collapse", "overfitting", "collapse"]), (other, ["collapse"])):
+        events = [{"images": 10, "rule": rule, "event": event} for rule in rules for event in ("raised", "cleared")]
+        (folder / "health.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+        (folder / "postmortem.md").write_text("# Post-mortem\n")
+    (quiet / "health.jsonl").write_text("")
+    sentences = overview_sentences(compare(tmp_path))
+    assert (
+        "Health alarms, also those that were cleared: objective=hinge in 2 of 5 runs (collapse 2, overfitting 1). Read "
+        "postmortem.md of these runs." in sentences
+    )
+
+
+def test_without_alarms_there_is_no_sentence(comparison: Comparison) -> None:
+    assert not any("alarm" in line for line in overview_sentences(comparison))
+
+
+def test_the_overview_has_the_length_of_the_runs(comparison: Comparison) -> None:
+    assert "4 arms by objective; 20 runs found: 20 finished; each of 1,000 images." in overview_sentences(comparison)
 
 
 def test_too_few_seeds_are_reported_with_the_number_that_could_show_a_difference(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from saddlepoint.config.catalogue import rename_keys
 from saddlepoint.config.training_keys import dotted_items, training_keys
 from saddlepoint.error import Mistake, first_line
 from saddlepoint.run import layout
+from saddlepoint.run.alarm import raised_alarms
 from saddlepoint.run.folder import Run, load_json
 
 # statuses in addition to those that summary.json records
@@ -83,6 +84,11 @@ class Record:
         rows, unreadable = Run(self.folder).events()
         events = [row for row in rows if isinstance(row.get("images"), int)]
         return events, unreadable + len(rows) - len(events)
+
+    @cached_property
+    def alarms(self) -> list[str]:
+        """The health rules that were raised, also those cleared later."""
+        return raised_alarms(self.folder)
 
     @cached_property
     def provenance(self) -> Mapping[str, Any]:

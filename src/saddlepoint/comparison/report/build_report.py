@@ -19,7 +19,13 @@ from saddlepoint.comparison.arms.direction import higher_is_better, metric_of
 from saddlepoint.comparison.report import plot
 from saddlepoint.comparison.report.budget import budget_sheet
 from saddlepoint.comparison.report.effects import design_effects, effect_name, effects_sheet, uses_ranks
-from saddlepoint.comparison.report.findings import arm_findings, effect_findings, paper_sheet, summary_sheet
+from saddlepoint.comparison.report.findings import (
+    arm_findings,
+    effect_findings,
+    extractor_findings,
+    paper_sheet,
+    summary_sheet,
+)
 from saddlepoint.comparison.report.markup import to_csv, to_html, to_latex
 from saddlepoint.comparison.report.overview import commit_counts, overview_sentences
 from saddlepoint.comparison.report.secondary import differences_sheet, runs_sheet, secondary_sheets
@@ -67,7 +73,12 @@ def build_report(comparison: Comparison, rows: Sequence[ArmRow], arguments: Mapp
             "command": redact(" ".join(["saddlepoint", *sys.argv[1:]])),
             "commits": commit_counts(comparison),
         },
-        findings=(*provisional, *effect_findings(short, effects), *arm_findings(short, rows)),
+        findings=(
+            *provisional,
+            *effect_findings(short, effects),
+            *arm_findings(short, rows),
+            *extractor_findings(short),
+        ),
     )
 
 

@@ -1,8 +1,10 @@
 """The findings of a comparison: a sentence per arm, and the summary table that fits a page."""
 
+import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean
 
 from saddlepoint.comparison.arms.arm import Arm
 from saddlepoint.comparison.arms.baseline_difference import BaselineDifference
@@ -12,9 +14,11 @@ from saddlepoint.comparison.report.sheet import EMPTY, Cell, Sheet, interval_cel
 from saddlepoint.comparison.report.table import SURVIVORS, ArmRow, failures_cell
 from saddlepoint.comparison.stats.effect import pooled_std
 from saddlepoint.comparison.stats.factorial import Effect
+from saddlepoint.comparison.stats.interval import std_interval
 from saddlepoint.comparison.stats.multiple_testing import DIFFERS, NOT_SHOWN, bonferroni_level, holm_p_values
 from saddlepoint.comparison.stats.permutation import smallest_p, smallest_sign_flip_p
 from saddlepoint.comparison.stats.power import detectable_difference
+from saddlepoint.evaluation.contract import Score
 
 BETTER, WORSE, UNSHOWN, TOO_FEW = "better", "worse", "not shown", "too few"
 MAX_SEEDS = 1_000  # seeds per arm that are considered
@@ -73,10 +77,42 @@ def _finding_sentence(comparison: Comparison, row: ArmRow, difference: BaselineD
     arm = next(arm for arm in comparison.arms if arm.name == row.arm)
     n = None if relation in (BETTER, WORSE) or use_median else seeds_needed(comparison, arm)
     if n is not None:
-        count = f"About {n}" if n < MAX_SEEDS else f"More than {MAX_SEEDS:,}"
-        sentence += f" {count} seeds per arm would show a difference of this size with power 0.8."
+        sentence += f" {_format_seeds(*n)} would show a difference of this size with power 0.8."
     failed = [side for side in (row, base) if side.failures]
     return sentence + "".join(f" {side.failures} of {side.n_runs} runs of {side.arm} failed." for side in failed)
+
+
+def extractor_findings(comparison: Comparison) -> tuple[str, ...]:
+    """Return a sentence per other extractor that orders some arm and the baseline the other way round."""
+    return tuple(
+        f"By another extractor, {key}, {' and '.join(names)} and {comparison.baseline.name} have the opposite order: "
+        "read them as tied."
+        for key in comparison.other_scores
+        if _is_by_another_extractor(comparison, key) and (names := _arms_in_opposite_order(comparison, key))
+    )
+
+
+def _is_by_another_extractor(comparison: Comparison, key: str) -> bool:
+    """Whether a score is the primary one but for the extractor."""
+    score = next(record.final_scores[key] for record in comparison.records if key in record.final_scores)
+    primary, other = comparison.primary.contract, Score.from_dict(dict(score)).contract
+    extractor = {"extractor": primary.extractor, "extractor_sha256": primary.extractor_sha256}
+    return other.extractor != primary.extractor and replace(other, **extractor, settings=primary.settings) == primary
+
+
+def _arms_in_opposite_order(comparison: Comparison, key: str) -> list[str]:
+    """Return the arms whose mean is on one side of the baseline's by the primary score, and on the other by `key`."""
+
+    def other_mean(arm: Arm) -> float:
+        values = [run.other_scores[key] for run in arm.runs if key in run.other_scores]
+        return fmean(values) if values else math.nan
+
+    base = comparison.baseline
+    return [
+        arm.name
+        for arm in comparison.other_arms
+        if (fmean(arm.values) - fmean(base.values)) * (other_mean(arm) - other_mean(base)) < 0
+    ]
 
 
 def min_seeds(comparison: Comparison) -> int:
@@ -86,10 +122,19 @@ def min_seeds(comparison: Comparison) -> int:
     return next(n for n in range(2, MAX_SEEDS) if least_p(n) <= level)
 
 
-def seeds_needed(comparison: Comparison, arm: Arm) -> int | None:
+def _format_seeds(n: int, least: int, most: int) -> str:
+    if n >= MAX_SEEDS:
+        return f"More than {MAX_SEEDS:,} seeds per arm"
+    bound = f"more than {MAX_SEEDS:,}" if most >= MAX_SEEDS else f"{most}"
+    return f"About {n} seeds per arm (from {least} to {bound}, as the spread is estimated from few runs)"
+
+
+def seeds_needed(comparison: Comparison, arm: Arm) -> tuple[int, int, int] | None:
     """Return the seeds per arm, up to `MAX_SEEDS`, that detect the observed difference of means with power 0.8.
 
-    None if the means are equal, the runs give no estimate of the spread, or the arms are scores of the same runs.
+    Also returned are the seeds for the least and the greatest spread of its 90% interval, that of the chi-square
+    distribution. None if the means are equal, the runs give no estimate of the spread, or the arms are scores of the
+    same runs.
     """
     a, b = arm.values, comparison.baseline.values
     difference = abs(sum(a) / len(a) - sum(b) / len(b))
@@ -98,10 +143,13 @@ def seeds_needed(comparison: Comparison, arm: Arm) -> int | None:
     level = bonferroni_level(comparison.options.level, len(comparison.other_arms))
     start = max(min_seeds(comparison), min(len(a), len(b)))
 
-    def is_detectable(n: int) -> bool:
-        return detectable_difference(n, n, std, level) <= difference
+    def seeds_for(std: float) -> int:
+        return bisect_left(
+            range(MAX_SEEDS), True, lo=start, key=lambda n: detectable_difference(n, n, std, level) <= difference
+        )
 
-    return bisect_left(range(MAX_SEEDS), True, lo=start, key=is_detectable)
+    spread = std_interval(std, len(a) + len(b) - 2, 0.90)
+    return seeds_for(std), seeds_for(spread.low), seeds_for(spread.high)
 
 
 def summary_sheet(comparison: Comparison, rows: Sequence[ArmRow]) -> Sheet:

@@ -28,7 +28,9 @@ def overview_sentences(comparison: Comparison) -> tuple[str, ...]:
         single=[arm for arm in comparison.arms if len(arm.values) == 1],
         commits=commit_counts(comparison),
         differences=comparison.unnamed_differences,
+        alarms=_alarm_sentence(comparison),
         anchors=_anchor_sentences(comparison),
+        lengths={record.target_images for record in comparison.records},
         privacy=_privacy_sentences(comparison),
     )
     return tuple(line for line in text.split("\n") if line)
@@ -61,6 +63,20 @@ def _describe_failure_value(comparison: Comparison, run: ScoredRun) -> str:
     if run.value == floor:
         return f"the worst score of all untrained generators, {format_number(run.value)}"
     return f"its own last score, {format_number(run.value)}, worse than that of any untrained generator"
+
+
+def _alarm_sentence(comparison: Comparison) -> str:
+    """Return, by arm, in how many runs which health rules were raised; "" if in none."""
+    parts = []
+    for arm in comparison.arms:
+        raised = [record.alarms for record in arm.records if record.alarms]
+        if raised:
+            counts = Counter(rule for rules in raised for rule in rules)
+            rules = ", ".join(f"{rule} {count}" for rule, count in counts.items())
+            parts.append(f"{arm.name} in {len(raised)} of {len(arm.runs)} runs ({rules})")
+    if not parts:
+        return ""
+    return f"Health alarms, also those that were cleared: {'; '.join(parts)}. Read postmortem.md of these runs."
 
 
 def _anchor_sentences(comparison: Comparison) -> list[str]:

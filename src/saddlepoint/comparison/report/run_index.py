@@ -12,12 +12,13 @@ from saddlepoint.comparison.report.markup import javascript_sort_key
 from saddlepoint.comparison.report.sheet import EMPTY, Cell, Sheet, number_cell
 from saddlepoint.console.terminal import format_duration
 from saddlepoint.run import layout
+from saddlepoint.run.alarm import POSTMORTEM_FILE
 from saddlepoint.run.folder import Run
 from saddlepoint.template import render_template
 
 MOST_SCORES = 3  # columns of scores: those that most runs have
 NOT_STARTED = "not started"
-POSTMORTEM, REPORT = "postmortem.md", "report.html"
+REPORT = "report.html"
 # the page is read with the pictures beside it, which a browser opens as files
 POLICY = "default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
@@ -25,7 +26,7 @@ POLICY = "default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inli
 def next_step(record: Record) -> str:
     """Return what to do next with a run: a command, a file to read, or the reason of its failure; "" if nothing."""
     folder = record.folder
-    has_postmortem = (folder / POSTMORTEM).exists()
+    has_postmortem = (folder / POSTMORTEM_FILE).exists()
     if record.status == RUNNING:
         return f"wait for {Run(folder).holder or 'its process'}"
     if record.status in ("interrupted", KILLED, NO_SUMMARY):
@@ -33,7 +34,7 @@ def next_step(record: Record) -> str:
     if record.status == "diverged" and (dumps := layout.files_by_images(folder / "dumps", ".pt")):
         return f"saddlepoint replay dump={shlex.quote(str(list(dumps.values())[-1]))}"
     if has_postmortem:
-        return f"read {POSTMORTEM}"
+        return f"read {POSTMORTEM_FILE}"
     if record.status != "finished":
         return str(record.summary.get("error") or "see the output of its command").splitlines()[0]
     return "" if record.final_scores or record.is_imported else f"saddlepoint evaluate run={shlex.quote(str(folder))}"
@@ -129,7 +130,7 @@ def index_page(runs: RunCollection, sheet: Sheet, root: Path, to: Path) -> str:
 def _links(record: Record, beside: Path) -> dict[str, Any]:
     """Return the last grid of a run, and the files that report on it, as addresses relative to `beside`."""
     grids = layout.files_by_images(record.folder / "samples", ".png")
-    files = {name: record.folder / name for name in ("summary.json", "config.yaml", POSTMORTEM)}
+    files = {name: record.folder / name for name in ("summary.json", "config.yaml", POSTMORTEM_FILE)}
     pictures = list(grids.values())[-1:]
     return {
         "picture": _relative(pictures[0], beside) if pictures else None,
