@@ -18,6 +18,7 @@ from saddlepoint.architecture import discriminator
 from saddlepoint.error import Mistake
 from saddlepoint.layer.concatenation import NO_CONDITION, Concatenation
 from saddlepoint.layer.conditional_sequential import ConditionalSequential, hidden_layer
+from saddlepoint.layer.unit_range import UnitRange
 from saddlepoint.turn import UNCONDITIONAL, Condition, DiscriminatorOutput
 
 Norm = Callable[[int], nn.Module] | None
@@ -69,7 +70,7 @@ class Discriminator(discriminator.Discriminator):
         channels, bias = _image_channels(shape), norm is None
         dense = nn.Sequential(nn.Flatten(), nn.Linear(128 * 7 * 7, 1024, bias=bias))
         trunk = {
-            "conv1": nn.Sequential(_UnitRange(), nn.Conv2d(channels, 64, 4, 2, 1), nn.LeakyReLU(slope)),
+            "conv1": nn.Sequential(UnitRange(), nn.Conv2d(channels, 64, 4, 2, 1), nn.LeakyReLU(slope)),
             "conv2": hidden_layer(nn.Conv2d(64, 128, 4, 2, 1, bias=bias), 128, norm, nn.LeakyReLU(slope)),
             "dense": hidden_layer(dense, 1024, norm, nn.LeakyReLU(slope)),
         }
@@ -85,13 +86,6 @@ class Discriminator(discriminator.Discriminator):
             return output
         hidden = self.recognition(output.features["dense"])
         return replace(output, heads={name: head(hidden) for name, head in self.codes.items()})
-
-
-class _UnitRange(nn.Module):
-    """Map [-1, 1] to [0, 1]."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x + 1) / 2
 
 
 def _image_channels(shape: Sequence[int]) -> int:

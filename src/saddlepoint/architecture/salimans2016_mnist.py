@@ -17,6 +17,7 @@ from saddlepoint.layer.conditional_sequential import ConditionalSequential, hidd
 from saddlepoint.layer.gaussian_noise import GaussianNoise
 from saddlepoint.layer.log_sum_exp import LogSumExp
 from saddlepoint.layer.shift import append_shift
+from saddlepoint.layer.unit_range import UnitRange
 from saddlepoint.layer.weight_norm import weight_norm
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
@@ -78,7 +79,7 @@ class Discriminator(discriminator.Discriminator):
             nn.Sequential(GaussianNoise(a, noise), weight_norm(nn.Linear(a, b), std), nn.ReLU())
             for a, b in pairwise(sizes)
         ]
-        layers[0] = nn.Sequential(nn.Flatten(), _UnitRange(), GaussianNoise(sizes[0], input_noise), *layers[0][1:])
+        layers[0] = nn.Sequential(nn.Flatten(), UnitRange(), GaussianNoise(sizes[0], input_noise), *layers[0][1:])
         head_sizes = {name: size for name, size in (heads or {}).items() if size is not None}
         if readout is None and "label" in head_sizes:
             readout = LogSumExp
@@ -92,13 +93,6 @@ class Discriminator(discriminator.Discriminator):
         self.heads = nn.ModuleDict(
             {name: weight_norm(nn.Linear(features, size), std, trainable=True) for name, size in head_sizes.items()}
         )
-
-
-class _UnitRange(nn.Module):
-    """Map [-1, 1] to [0, 1]."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x + 1) / 2
 
 
 class _NoisyNeck(nn.Module):
