@@ -136,6 +136,7 @@ BASE_MODULES = {
         "style_mixing",
         "conditional_sequential",
         "token_lstm",
+        "unit_range",
     },
     "objective": {"logit_gradient"},
     "regularizer": {"regularizer", "seeded_noise", "slope"},
