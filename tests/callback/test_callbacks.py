@@ -134,6 +134,8 @@ def test_the_latest_score_is_shown_even_if_it_is_newer_than_the_checkpoint():
     assert evaluation.current_scores == score(146.5)
     evaluation.previous_end = 20_000, score(50.6)  # measured at the end, after the last checkpoint
     assert evaluation.current_scores == score(50.6)
+    evaluation.load_state_dict(evaluation.state_dict())
+    assert (evaluation.state.measured_at, evaluation.state.scores) == (20_000, score(50.6))
     evaluation.measured_at, evaluation.latest = 64_000, score(20.1)
     assert evaluation.current_scores == score(20.1)
 

@@ -27,7 +27,7 @@ def test_the_tests_of_a_new_folder_pass(here: Path) -> None:
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], cwd=here / "research" / "my gan",
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert "3 passed" in process.stdout, process.stdout + process.stderr
+    assert "4 passed" in process.stdout, process.stdout + process.stderr
 
 
 def test_the_tests_of_a_new_folder_fail_with_another_loss(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +48,14 @@ def test_the_experiment_compares_the_loss_with_the_default(here: Path, monkeypat
     assert config.objective.discriminator._target_ == "mine.discriminator"
     design = yaml.safe_load((here / "conf" / "experiment" / "mine.yaml").read_text())["many"]
     assert design["loss"] == {"nonsaturating": ["objective=nonsaturating"], "mine": ["objective=mine"]}
-    assert {path.name for path in here.iterdir()} == {"README.md", "mine.py", "conf", "tests", ".gitignore"}
+    assert {path.name for path in here.iterdir()} == {
+        "README.md",
+        "mine.py",
+        "conf",
+        "tests",
+        "pytest.ini",
+        ".gitignore",
+    }
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,12 @@ class Evaluation(Periodic):
     @property
     def current_scores(self) -> dict[str, Score]:
         """The latest scores. After a resume, the final scores before it are newer than those in the checkpoint."""
+        return self._latest_measurement[1]
+
+    @property
+    def _latest_measurement(self) -> tuple[int, dict[str, Score]]:
         images, scores = self.previous_end
-        return scores if images > self.measured_at else self.latest
+        return (images, scores) if images > self.measured_at else (self.measured_at, self.latest)
 
     def on_due(self, trainer: pl.Trainer, game: Game) -> None:
         """Measure and log the scores."""
@@ -70,7 +74,7 @@ class Evaluation(Periodic):
         return scores_to_metrics(self.latest) | scores_to_metrics(selected)
 
     def _publish_scores(self) -> None:
-        self.state.scores, self.state.measured_at = self.current_scores, self.measured_at
+        self.state.measured_at, self.state.scores = self._latest_measurement
         self.state.best_at = self.best_at
 
     def measure_selection_score(self, game: Game, data: Any) -> Score | None:

@@ -120,7 +120,8 @@ def _check_option(group: str, name: str, user_conf: Path | None) -> None:
         raise Mistake(f"no such {group}: {name}. There is no yaml in {folders}")
     if name not in names:
         suggestion = synonym.suggest_for_name(group, name) or did_you_mean(name, names)
-        raise Mistake(f"no such {group}: {name}.{suggestion} There are: {', '.join(names)}")
+        hint = "" if user_conf or suggestion else " If it is yours, name its folder: --config-dir conf."
+        raise Mistake(f"no such {group}: {name}.{suggestion}{hint} There are: {', '.join(names)}")
 
 
 # ---------------------------------------------------------------------------------------- setting a key by its path

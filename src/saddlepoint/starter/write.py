@@ -15,6 +15,7 @@ TEMPLATES = {  # path in the new folder -> template
     "conf/objective/{name}.yaml": "objective.yaml.j2",
     "conf/experiment/{name}.yaml": "experiment.yaml.j2",
     "tests/test_{name}.py": "test.py.j2",
+    "pytest.ini": "pytest.ini.j2",
     ".gitignore": "gitignore.j2",
 }
 

@@ -127,9 +127,21 @@ def write_arms(outputs: Path, by_other: dict[str, list[float]], **changes: objec
 def test_arms_that_another_extractor_orders_the_other_way_round_are_named(tmp_path: Path) -> None:
     comparison = write_arms(tmp_path, {"nonsaturating": [1.0] * 5, "hinge": [1.0] * 4 + [1.1]})
     assert extractor_findings(comparison) == (
-        "By another extractor, fid_digits-b_900_train, objective=hinge and objective=nonsaturating have the opposite "
-        "order: read them as tied.",
+        "By another extractor, fid_digits-b_900_train, these have the opposite order: objective=nonsaturating and "
+        "objective=hinge. Read them as tied.",
     )
+
+
+def test_two_arms_without_the_baseline_are_a_pair_too_and_three_pairs_are_named(tmp_path: Path) -> None:
+    for i, name in enumerate(["nonsaturating", "a", "b", "c"]):
+        reverse = {"nonsaturating": 0.0, "a": 3.0, "b": 2.0, "c": 1.0}[name]
+        run(tmp_path, name, 0, float(i), objective=name, others=scores_by_digits_b([reverse])[0])
+    (sentence,) = extractor_findings(compare(tmp_path))
+    pairs = "objective=a and objective=b; objective=a and objective=c; objective=b and objective=c"
+    assert sentence.endswith(f"these have the opposite order: {pairs}. Read them as tied.")
+    run(tmp_path, "d", 0, 9.0, objective="d", others=scores_by_digits_b([2.5])[0])  # opposite to a alone
+    (sentence,) = extractor_findings(compare(tmp_path))
+    assert sentence.endswith("; objective=a and objective=d; and 1 more pair. Read them as tied.")
 
 
 def test_the_same_order_and_another_measurement_have_no_sentence(tmp_path: Path) -> None:

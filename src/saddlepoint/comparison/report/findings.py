@@ -1,9 +1,9 @@
 """The findings of a comparison: a sentence per arm, and the summary table that fits a page."""
 
-import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from statistics import fmean
 
 from saddlepoint.comparison.arms.arm import Arm
@@ -22,6 +22,7 @@ from saddlepoint.evaluation.contract import Score
 
 BETTER, WORSE, UNSHOWN, TOO_FEW = "better", "worse", "not shown", "too few"
 MAX_SEEDS = 1_000  # seeds per arm that are considered
+MOST_PAIRS = 3  # that a sentence names
 
 
 def arm_findings(comparison: Comparison, rows: Sequence[ArmRow]) -> tuple[str, ...]:
@@ -83,13 +84,17 @@ def _finding_sentence(comparison: Comparison, row: ArmRow, difference: BaselineD
 
 
 def extractor_findings(comparison: Comparison) -> tuple[str, ...]:
-    """Return a sentence per other extractor that orders some arm and the baseline the other way round."""
+    """Return a sentence per other extractor that orders two arms the other way round."""
     return tuple(
-        f"By another extractor, {key}, {' and '.join(names)} and {comparison.baseline.name} have the opposite order: "
-        "read them as tied."
+        f"By another extractor, {key}, these have the opposite order: {_format_pairs(pairs)}. Read them as tied."
         for key in comparison.other_scores
-        if _is_by_another_extractor(comparison, key) and (names := _arms_in_opposite_order(comparison, key))
+        if _is_by_another_extractor(comparison, key) and (pairs := _pairs_in_opposite_order(comparison, key))
     )
+
+
+def _format_pairs(pairs: Sequence[str]) -> str:
+    more = len(pairs) - MOST_PAIRS
+    return "; ".join(pairs[:MOST_PAIRS]) + (f"; and {more} more pair{'s' * (more > 1)}" if more > 0 else "")
 
 
 def _is_by_another_extractor(comparison: Comparison, key: str) -> bool:
@@ -100,18 +105,16 @@ def _is_by_another_extractor(comparison: Comparison, key: str) -> bool:
     return other.extractor != primary.extractor and replace(other, **extractor, settings=primary.settings) == primary
 
 
-def _arms_in_opposite_order(comparison: Comparison, key: str) -> list[str]:
-    """Return the arms whose mean is on one side of the baseline's by the primary score, and on the other by `key`."""
-
-    def other_mean(arm: Arm) -> float:
-        values = [run.other_scores[key] for run in arm.runs if key in run.other_scores]
-        return fmean(values) if values else math.nan
-
-    base = comparison.baseline
+def _pairs_in_opposite_order(comparison: Comparison, key: str) -> list[str]:
+    """Return the pairs of arms whose means are in one order by the primary score, and in the other by `key`."""
+    means: dict[str, tuple[float, float]] = {}
+    for arm in comparison.arms:
+        if values := [run.other_scores[key] for run in arm.runs if key in run.other_scores]:
+            means[arm.name] = fmean(arm.values), fmean(values)
     return [
-        arm.name
-        for arm in comparison.other_arms
-        if (fmean(arm.values) - fmean(base.values)) * (other_mean(arm) - other_mean(base)) < 0
+        f"{a} and {b}"
+        for a, b in combinations(means, 2)
+        if (means[a][0] - means[b][0]) * (means[a][1] - means[b][1]) < 0
     ]
 
 
