@@ -105,7 +105,7 @@ def test_a_modality_from_a_folder_is_trained_sampled_resumed_measured_and_compar
     capsys.readouterr()
     key = next(key for key in straight.summary["final"] if key.startswith(("fid", "kid")))
     assert main(["compare", "runs=whole/*", "by=objective", f"metric={key}", "logger.mode=disabled"]) == 0
-    assert "2 arms by objective; 2 runs found: 2 finished." in capsys.readouterr().out
+    assert "2 arms by objective; 2 runs found: 2 finished; each of " in capsys.readouterr().out
 
 
 def test_waveforms_of_two_classes_are_conditioned_on_the_class_in_training_and_sampling(
