@@ -102,11 +102,12 @@ def test_the_pages_have_commands() -> None:
     assert {line.split()[1] for page in PAGES for line in commands(page)} <= set(catalogue.COMMANDS)
 
 
-@pytest.mark.slow  # nine trainings, a comparison and an export: a minute
+@pytest.mark.slow  # ten trainings, a comparison and an export: a minute
 def test_every_command_of_getting_started_runs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(here)
     small = ["images=640", "metric=[frechet_distance]", "evaluation.second_extractor=null", "logger=none"]
     ran = []
+    assert main(["train", *small]) == 0  # make train
     for line in commands(START):
         _, command, *words = shlex.split(line.replace("seed=0,1,2,3", "seed=0,1"))
         if words == ["--help"] or "--cfg" in words:
