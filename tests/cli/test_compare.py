@@ -48,10 +48,10 @@ def test_the_report_is_a_tracked_run_of_its_own_kind(
     assert "wandb sync report/wandb/offline-run-" in capsys.readouterr().err
     (saved,) = Path("report/wandb").glob("offline-run-*")
     until = time.monotonic() + 60
-    while not (found := any(b"comparison" in path.read_bytes() for path in saved.glob("*.wandb"))):
+    while not (is_written := any(b"comparison" in path.read_bytes() for path in saved.glob("*.wandb"))):
         assert time.monotonic() < until
         time.sleep(0.1)  # W&B's own process writes it, and may still do so when the run has ended
-    assert found
+    assert is_written
     there = {path.suffix for path in (saved / "files" / "media").rglob("*.*")}
     assert there == {".png", ".html", ".json"}
 
