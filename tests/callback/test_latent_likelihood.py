@@ -70,8 +70,10 @@ def test_with_another_posterior_the_elbo_is_lower_and_importance_samples_close_t
 def test_bernoulli_likelihoods_agree_with_quadrature_and_the_anchors_with_torch():
     built = experiment(*BINARY)
     game, data = built.game, built.data
-    callback = LatentLikelihood(1, samples=2_000, n=20)
+    callback, passes = LatentLikelihood(1, samples=2_000, n=20), []
+    callback.meter = lambda *seen: passes.append(seen)
     scores = values(callback, game, data)
+    assert passes == [("likelihood by 2,000 samples", 20, 20)]
     networks = dict(game.networks()) | dict(game.makers)
     x = torch.cat([rows for rows, _ in callback._observed_rows(game, data, 20, networks)])
     assert set(x.unique().tolist()) == {-1.0, 1.0}

@@ -202,6 +202,19 @@ def test_the_table_shows_running_and_failed_jobs_and_the_time_left(tmp_path: Pat
     )  # one has just started, eight wait, two at a time
 
 
+def test_the_line_of_a_finished_run_has_the_alarms_that_it_raised(tmp_path: Path) -> None:
+    jobs = [Job(f"seed={i}", [], tmp_path / f"seed{i}", tmp_path / f"{i}.log", 1000) for i in range(2)]
+    for job in jobs:
+        job.state, job.started_at, job.ended_at = FINISHED, 1.0, 11.0
+        job.run.folder.mkdir()
+    event = {"images": 10, "rule": "collapse", "event": "raised"}
+    (jobs[1].run.folder / "health.jsonl").write_text(json.dumps(event) + "\n")
+    (jobs[1].run.folder / "postmortem.md").write_text("# Post-mortem\n")
+    quiet, alarmed = (RunTable(jobs, Console(file=io.StringIO()), 1).row_message(job) for job in jobs)
+    assert "alarm" not in quiet
+    assert ", alarms: collapse  [2/2]" in alarmed
+
+
 def test_a_run_that_an_alarm_stopped_is_not_continued_while_alarms_may_stop_runs(tmp_path: Path) -> None:
     overrides = ["name=x", "callback=[health]", f"outputs={tmp_path}", *SMALL[:3]]
     watched, unwatched = (compose([*overrides, f"callback.health.stop={stop}"]) for stop in ("[collapse]", "[]"))

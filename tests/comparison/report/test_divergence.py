@@ -80,7 +80,10 @@ def test_events_are_matched_by_images_and_those_of_only_one_run_are_reported(a: 
 def test_nan_equals_nan(a: Path, b: Path) -> None:
     for folder in (a, b):
         write_journal(folder, (0, {KEY: float("nan")}))
-    assert find_divergence(load_record(a), load_record(b)).images is None
+    divergence = find_divergence(load_record(a), load_record(b))
+    assert divergence.images is None
+    sentences = describe_divergence(load_record(a), load_record(b), divergence)
+    assert sentences == ["Their curves are equal, bit for bit, at the one common point."]
 
 
 def test_curves_without_a_common_point_are_reported(a: Path, b: Path) -> None:

@@ -158,6 +158,7 @@ def test_alarms_are_counted_by_arm_and_rule_also_those_that_were_cleared(tmp_pat
     first, other, quiet, *_ = arm(tmp_path, "hinge", HINGE)
     for folder, rules in ((first, ["collapse", "overfitting", "collapse"]), (other, ["collapse"])):
         events = [{"images": 10, "rule": rule, "event": event} for rule in rules for event in ("raised", "cleared")]
+        events.append({"images": 20, "rule": "explosion", "event": "diverged"})  # the end of a run, not an alarm
         (folder / "health.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
         (folder / "postmortem.md").write_text("# Post-mortem\n")
     (quiet / "health.jsonl").write_text("")
