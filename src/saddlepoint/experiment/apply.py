@@ -89,13 +89,7 @@ def apply(
     _select_side(game, request.side, at)
     columns = (load_json(run.folder / "provenance.json").get("data") or {}).get("columns") or {}
     entry, source_shape = _source_entry(game, request.source, {**columns, "x": shape})
-    sources = named_images.load_images(request.source, source_shape, modality, request.fit, SOURCE)
-    for note in sources.notes:
-        log(note)
-    condition = {entry: modality.to_float(sources.x), **_further_condition(game, request, sources)}
-    truth = None
-    if request.truth is not None:
-        truth = named_images.load_truths(request.truth, sources, shape, modality, request.fit)
+    sources, condition, truth = _load_inputs(game, request, entry, source_shape, shape, modality, log)
     restore_checkpoint_or_snapshot(game, run, at, log)
     game.to(resolve_device(config))
     batch_norm, batch = config.evaluation.get("batch_norm", "running"), config.evaluation.batch
@@ -115,15 +109,33 @@ def apply(
     shown = {"input": _shown_input(game, entry, condition), "output": made, "truth": truth}
     columns = {name: images for name, images in shown.items() if images is not None}
     write_file(sheet, _draw_sheet([*columns.values()], modality))
-    fields = sampling_contract(game, average, batch_norm, batch)
-    dropout = "on" if fields["dropout"] else "off"
-    mode = f"{fields['weights']} weights, batch norm {fields['batch_norm']}, dropout {dropout}"
+    mode = _describe_mode(sampling_contract(game, average, batch_norm, batch))
     made_by = f"{len(made):,} images of {run.folder} after {game.images:,} images; {mode}"
     log(made_by)
     if scores:
         where = "the pixels inside the mask" if MASK in condition else "all pixels"
         log(f"{', '.join(f'{name} {value:.4g}' for name, value in scores.items())}, of {where}")
     return Applied(sheet, tuple(columns), scores, (made_by, *sources.notes))
+
+
+def _load_inputs(
+    game: Game, request: ApplyRequest, entry: str, source_shape: Sequence[int], shape: Sequence[int], modality: Image,
+    log: Log,
+) -> tuple[NamedImages, dict[str, Tensor], Tensor | None]:  # fmt: skip
+    """Return the sources, the condition of the samples and, if it was requested, their truth; log what was changed."""
+    sources = named_images.load_images(request.source, source_shape, modality, request.fit, SOURCE)
+    for note in sources.notes:
+        log(note)
+    condition = {entry: modality.to_float(sources.x), **_further_condition(game, request, sources)}
+    if request.truth is None:
+        return sources, condition, None
+    return sources, condition, named_images.load_truths(request.truth, sources, shape, modality, request.fit)
+
+
+def _describe_mode(fields: Mapping[str, Any]) -> str:
+    """Return the weights and the mode of the generator, from the fields of its contract."""
+    dropout = "on" if fields["dropout"] else "off"
+    return f"{fields['weights']} weights, batch norm {fields['batch_norm']}, dropout {dropout}"
 
 
 def _check_destination(to: str) -> tuple[Path, Path]:
