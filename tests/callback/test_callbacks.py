@@ -147,6 +147,7 @@ def test_after_a_few_rounds_the_pace_and_the_time_left_are_printed_once():
         progress._print_pace(
             SimpleNamespace(rounds=rounds, images=64 * rounds, device=torch.device("cpu")), 0.5 * rounds
         )
+        assert bool(console.file.getvalue()) == (rounds > 20)  # not in the first ten seconds after the first round
     (line,) = console.file.getvalue().splitlines()
     assert line == "2 rounds/s, 128 images/s, about 65 min to go"
 

@@ -17,7 +17,7 @@ from saddlepoint.game.game import Game
 from saddlepoint.game.side import LATENT
 
 ADVERSARIAL = "adversarial"  # the key of a player's objective in its losses
-MIN_ROUNDS, MIN_SECONDS = 5, 2.0  # before the pace is estimated
+MIN_ROUNDS, MIN_SECONDS = 5, 10.0  # before the pace is estimated
 WIDE = 120  # characters of a terminal with room for a bar of full length
 LONG_RUN = 1.5 * HOUR  # seconds from which a run on a CPU gets advice
 
