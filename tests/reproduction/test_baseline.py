@@ -55,6 +55,11 @@ WRONG = {
         change_headline(deterministic="perhaps"),
         "deterministic=perhaps must be true or false",
     ),
+    "another statistic": (change_headline(statistic="mode"), "statistic=mode must be mean or median"),
+    "the median of two arms": (
+        lambda b: b["headline"]["a less b"].update(statistic="median"),
+        "needs contrast.paired=true",
+    ),
     "a seed twice": (lambda b: b.update(seeds=[1, 1]), "a seed twice"),
     "no seeds": (lambda b: b.update(seeds=[]), "list of integers"),
     "seeds that are none": (lambda b: b.update(seeds=[True]), "list of integers"),

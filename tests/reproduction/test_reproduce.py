@@ -141,11 +141,11 @@ def test_the_certificate_holds_what_is_needed_to_repeat_it(home):
     assert trained == [f"{arm} seed={seed}" for seed in (0, 1, 2) for arm in ("a", "b")]
     first, second = certificate["headlines"]
     assert first["values"] == {"a": {"0": 0.10, "1": 0.11, "2": 0.12}}
-    assert first["mean"] == pytest.approx(0.11)
+    assert first["measured"] == pytest.approx(0.11)
     assert first["distance"] == pytest.approx(0.01)
     half = 2.91998558 * 0.01 / 3**0.5  # t with 2 degrees of freedom, 95%
     assert first["interval"] == pytest.approx([0.11 - half, 0.11 + half])
-    assert second["mean"] == pytest.approx(-0.30)
+    assert second["measured"] == pytest.approx(-0.30)
     assert len(certificate["file"]["sha256"]) == 64
     assert certificate["file"]["commit"] == certificate["code"]["commit"]
     assert certificate["hours"]["spent"] == pytest.approx(6 * 36 / 3600)
@@ -167,8 +167,21 @@ def test_a_paired_contrast_uses_the_differences_by_seed(home):
     }  # fmt: skip
     home.write("plain", baseline)
     code, certificate, _ = reproduce_with(home, {"a": [0.1, 0.2, 0.3], "b": [0.12, 0.22, 0.32]})
-    assert (code, certificate["headlines"][0]["mean"]) == (0, pytest.approx(-0.02))
+    assert (code, certificate["headlines"][0]["measured"]) == (0, pytest.approx(-0.02))
     assert certificate["headlines"][0]["interval"] == pytest.approx([-0.02, -0.02])
+
+
+def test_a_median_is_judged_by_its_own_interval(home):
+    baseline = copy.deepcopy(PLAIN)
+    baseline["headline"] = {"a": baseline["headline"]["a"] | {"statistic": "median"}}
+    baseline["seeds"] = [0, 1, 2, 3, 4]
+    home.write("plain", baseline)
+    scores = {"a": [0.15, 0.11, 0.12, 0.10, 0.19], "b": [0.4] * 5}
+    code, certificate, _ = reproduce_with(home, scores)
+    headline = certificate["headlines"][0]
+    assert (code, headline["statistic"], headline["measured"]) == (0, "median", pytest.approx(0.12))
+    assert headline["interval"] == pytest.approx([0.10, 0.19])
+    assert "| measured, median | 0.12, n = 5 |" in home.certificate("plain").with_suffix(".md").read_text()
 
 
 def test_a_tier_has_its_own_overrides_and_seeds(home):

@@ -16,6 +16,7 @@ from pydantic import Field, PrivateAttr, Strict, ValidationError, model_validato
 from pydantic_core import PydanticCustomError
 
 from saddlepoint.comparison.arms.direction import HIGHER_IS_BETTER, LOWER_IS_BETTER, metric_of
+from saddlepoint.comparison.stats.equivalence import Statistic
 from saddlepoint.config import config_file
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.evaluation.contract import Contract
@@ -47,6 +48,7 @@ Proportion = Annotated[float, Strict(), Field(gt=0, lt=1), with_error_message("m
 Direction = Annotated[
     Literal["lower", "higher"], with_error_message("must be lower or higher: which scores are better")
 ]
+StatisticOfRuns = Annotated[Statistic, with_error_message("must be mean or median: the statistic of the runs' scores")]
 Range = Annotated[
     tuple[AnyNumber, AnyNumber], with_error_message("must be the least and the most that the score can be")
 ]
@@ -105,7 +107,7 @@ class Contrast(FileSection):
 
 
 class Headline(FileSection):
-    """One figure that has to be met: the mean of an arm, or the mean of arm a minus that of arm b."""
+    """One figure that has to be met: the mean or median of an arm, or the mean of arm a minus that of arm b."""
 
     value: Text | None = None  # the arm
     contrast: Contrast | None = None
@@ -114,7 +116,8 @@ class Headline(FileSection):
     direction: Direction  # which is better
     published: Published
     allowed: Tolerance = Field(alias="tolerance")
-    suspicious: Number | None = None  # a mean better than this is not believed
+    statistic: StatisticOfRuns = "mean"  # over the seeds
+    suspicious: Number | None = None  # a figure better than this is not believed
     range: Range | None = None  # of the score: [0, 8] for a count of 8 modes
     deterministic: Flag = False  # the value is the same for every seed
     _name: str = PrivateAttr("")
@@ -148,6 +151,8 @@ class Headline(FileSection):
     def _check_headline(self) -> Self:
         if (self.value is None) == (self.contrast is None):
             raise section_error("write value: <arm>, or contrast: {a: <arm>, b: <arm>}, which is a minus b")
+        if self.statistic == "median" and self.contrast and not self.paired:
+            raise section_error("statistic=median: the median of a contrast needs contrast.paired=true, seed by seed")
         metric = self.contract.get("metric") or metric_of(self.metric)
         known = "higher" if metric in HIGHER_IS_BETTER else "lower" if metric in LOWER_IS_BETTER else self.direction
         if self.direction != known and self.contrast is None:  # the direction of a contrast is free

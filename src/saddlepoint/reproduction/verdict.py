@@ -1,7 +1,7 @@
 """The verdict on a baseline, from its runs.
 
-Each headline has its own verdict: MET if the interval of its mean lies inside the tolerance, NOT MET if it lies
-outside, else UNDECIDED (comparison/stats/equivalence.py). A baseline is met only if every headline is, so several
+Each headline has its own verdict: MET if the interval of its mean or median lies inside the tolerance, NOT MET if it
+lies outside, else UNDECIDED (comparison/stats/equivalence.py). A baseline is met only if every headline is, so several
 headlines at one level do not make it easier to meet. A missing, failed or diverged run is a bad result: NOT MET.
 """
 
@@ -96,7 +96,7 @@ def _test_equivalence(
         bounds = bounds and Interval(bounds.low - bounds.high, bounds.high - bounds.low)
     return equivalence_test(
         values, headline.target, headline.tolerance, baseline.level, headline.suspicious, headline.direction,
-        deterministic, bounds, *minus,
+        deterministic, bounds, minus[0] if minus else None, headline.statistic,
     )  # fmt: skip
 
 

@@ -162,7 +162,7 @@ def test_a_score_that_is_not_finite_is_not_met(value: float) -> None:
         equivalence_test(SCORES, 10.0, 5.0, minus=[value, 1.0]),
     ):
         assert result.verdict == "NOT MET"
-        assert f"1 of {result.estimate.n} scores: {value}" in result.reason
+        assert f"1 of {result.n} scores: {value}" in result.reason
 
 
 def test_a_contrast_has_welch_s_interval() -> None:
@@ -171,7 +171,7 @@ def test_a_contrast_has_welch_s_interval() -> None:
     result = equivalence_test(a, 5.0, 3.0, minus=b)
     assert result.interval is not None
     assert [result.interval.low, result.interval.high] == pytest.approx([scipy_interval.low, scipy_interval.high])
-    assert (result.estimate.n, result.estimate.mean) == (7, pytest.approx(5.0))
+    assert (result.n, result.measured) == (7, pytest.approx(5.0))
     assert result.verdict == "MET"
 
 
@@ -188,3 +188,41 @@ def test_a_tolerance_that_has_no_bound_or_is_negative_is_refused() -> None:
 def test_an_unknown_direction_is_refused() -> None:
     with pytest.raises(Mistake, match="direction=up"):
         equivalence_test(SCORES, 10.0, 1.0, direction="up")  # pyright: ignore[reportArgumentType]
+
+
+def test_the_median_has_the_binomial_interval_of_the_sorted_scores() -> None:
+    scores = [0.04, 0.30, 0.10, 0.06, 0.05, 0.08, 0.07, 0.09, 0.20, 0.11]
+    result = equivalence_test(scores, 0.05, (None, 0.16), statistic="median")
+    assert result.measured == pytest.approx(0.085)  # the mean is 0.11
+    assert result.interval == Interval(0.05, 0.20)  # the second and the ninth: P(at most 1 of 10 below) = 11 / 1024
+    assert stats.binom.cdf(1, 10, 0.5) <= 0.05 < stats.binom.cdf(2, 10, 0.5)
+    assert result.verdict == "MET"
+    assert equivalence_test(scores, 0.05, (None, 0.16)).verdict == "MET"
+    with_outlier = [9.0 if score == 0.30 else score for score in scores]
+    assert equivalence_test(with_outlier, 0.05, (None, 0.16), statistic="median").verdict == "MET"
+    assert equivalence_test(with_outlier, 0.05, (None, 0.16)).verdict == "UNDECIDED"
+
+
+def test_the_median_needs_five_runs_for_a_90_percent_interval() -> None:
+    four, five = ([0.1] * n for n in (4, 5))
+    result = equivalence_test(four, 0.1, 0.05, statistic="median")
+    assert (result.verdict, result.interval) == ("UNDECIDED", None)
+    assert "4 runs are too few for an interval of their median" in result.reason
+    result = equivalence_test(five, 0.1, 0.05, statistic="median")  # equal scores too: it holds for any distribution
+    assert (result.verdict, result.interval) == ("MET", Interval(0.1, 0.1))
+
+
+def test_a_median_at_the_bound_is_met_by_chance_at_most_once_in_twenty() -> None:
+    rng = np.random.default_rng(0)
+    verdicts = [
+        equivalence_test(rng.lognormal(0.0, 1.0, 6).tolist(), 0.5, (None, 0.5), statistic="median").verdict
+        for _ in range(500)
+    ]
+    assert verdicts.count("MET") <= stats.binom.ppf(0.999, 500, 0.05)
+    assert verdicts.count("NOT MET") <= stats.binom.ppf(0.999, 500, 0.05)
+    assert min(verdicts.count("MET"), verdicts.count("NOT MET")) > 0
+
+
+def test_the_median_of_a_contrast_is_refused() -> None:
+    with pytest.raises(Mistake, match="statistic=median: write mean or median; two arms"):
+        equivalence_test(SCORES, 10.0, 1.0, minus=SCORES, statistic="median")

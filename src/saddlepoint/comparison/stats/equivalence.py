@@ -1,12 +1,14 @@
-"""Equivalence test: whether the mean of several seeds reproduces a published figure.
+"""Equivalence test: whether the mean, or the median, of several seeds reproduces a published figure.
 
-    MET        the interval of the mean lies inside [target - below, target + above]
-    NOT MET    it lies outside, or the mean is better than `suspicious`, or a score is not finite
+    MET        its interval lies inside [target - below, target + above]
+    NOT MET    it lies outside, or the figure is better than `suspicious`, or a score is not finite
     UNDECIDED  it crosses a bound, or there is no interval: train more seeds
 
 A 90% interval inside the tolerance is two one-sided tests at 5% each (Schuirmann 1987, J. Pharmacokinet. Biopharm. 15
 (6)). A mean near the target proves nothing by itself, and a wide interval around the target is not MET. A contrast has
-Welch's interval (Welch 1947, Biometrika 34), which does not assume equal variances.
+Welch's interval (Welch 1947, Biometrika 34), which does not assume equal variances. A median has the interval between
+two of the sorted scores, exact for any distribution; at 90% it takes five runs (Conover 1999, Practical Nonparametric
+Statistics, 3.2).
 
 Student's interval of equal scores has length 0: two runs with 8 modes of 8 would prove any claim. If the range of the
 score is known (a count of 8 modes lies in [0, 8]) and most scores lie at one of its ends, or all are equal, the
@@ -17,8 +19,9 @@ If the range is unknown, equal scores have no interval.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
+import numpy as np
 from scipy import stats
 
 from saddlepoint.comparison.stats.interval import (
@@ -29,10 +32,12 @@ from saddlepoint.comparison.stats.interval import (
     finite_array,
     has_spread,
     is_mostly_at_bound,
+    median_interval,
 )
 from saddlepoint.error import Mistake
 
 Verdict = Literal["MET", "NOT MET", "UNDECIDED"]
+Statistic = Literal["mean", "median"]
 Tolerance = float | tuple[float | None, float | None]  # below and above the target; None: unbounded
 
 
@@ -41,9 +46,11 @@ class EquivalenceResult:
     """A verdict, the numbers behind it, and the reason."""
 
     verdict: Verdict
-    estimate: Estimate
-    interval: Interval | None  # of the mean, or of the difference; None if the spread is unknown
-    distance: float  # mean minus target
+    n: int
+    measured: float  # mean, median, or difference of two means; NaN if a score is not finite
+    std: float | None
+    interval: Interval | None  # of `measured`; None if the spread is unknown
+    distance: float  # measured minus target
     reason: str
 
 
@@ -57,36 +64,42 @@ def equivalence_test(
     deterministic: bool = False,
     score_range: Interval | None = None,
     minus: Sequence[float] | None = None,
+    statistic: Statistic = "mean",
 ) -> EquivalenceResult:
     """Test whether the mean of `values` meets the target; with `minus`, the mean of `values` minus that of `minus`.
 
-    `direction` is the better one; a mean better than `suspicious` is not believed. `deterministic` scores are equal for
-    all seeds: their interval is the point, even of one run, and scores that differ are NOT MET. `score_range` is the
-    range of the score; None: unbounded or unknown. The n of a contrast counts the runs of both arms. Raises Mistake for
-    no values, for a tolerance that is negative or has no bound, for an unknown direction, and for scores outside the
-    range.
+    `direction` is the better one; a figure better than `suspicious` is not believed. `deterministic` scores are equal
+    for all seeds: their interval is the point, even of one run, and scores that differ are NOT MET. `score_range` is
+    the range of the score; None: unbounded or unknown. The n of a contrast counts the runs of both arms.
+    `statistic="median"` tests the median of `values`. Raises Mistake for no values, for a tolerance that is negative or
+    has no bound, for an unknown direction or statistic, for the median of a contrast, and for scores outside the range.
     """
     bounds = _target_bounds(target, tolerance)
     if direction not in ("lower", "higher"):
         raise Mistake(f"direction={direction}: write which scores are better, lower or higher")
+    if statistic not in get_args(Statistic) or (statistic == "median" and minus is not None):
+        raise Mistake(f"statistic={statistic}: write mean or median; two arms can be compared by their means only")
     scores = [*values, *(minus or ())]
     if not_finite := [score for score in scores if not math.isfinite(score)]:
         reason = f"{len(not_finite)} of {len(scores)} scores: {not_finite[0]}"
-        return EquivalenceResult("NOT MET", Estimate(len(scores), math.nan, None, None, None), None, math.nan, reason)
-    mean = (
-        _estimate_mean(values, level, score_range)
-        if minus is None
-        else _estimate_difference(values, minus, level, score_range)
+        return EquivalenceResult("NOT MET", len(scores), math.nan, None, None, math.nan, reason)
+    estimate = (
+        _estimate_difference(values, minus, level, score_range)
+        if minus is not None
+        else _estimate_mean(values, level, score_range)
     )
+    n, measured, std, interval = estimate.n, estimate.mean, estimate.std, estimate.interval
+    if statistic == "median":
+        measured, interval = float(np.median(values)), median_interval(values, level)
     if deterministic:
-        mean = Estimate(mean.n, mean.mean, mean.std, None, Interval(min(values), max(values)))
-        if not math.isclose(min(values), max(values), rel_tol=1e-9, abs_tol=1e-12):
-            reason = f"declared deterministic, and its runs differ: {min(values):.6g} to {max(values):.6g}"
-            return EquivalenceResult("NOT MET", mean, mean.interval, mean.mean - target, reason)
-    verdict, reason = _verdict_and_reason(mean, bounds)
-    if suspicious is not None and (mean.mean < suspicious if direction == "lower" else mean.mean > suspicious):
-        verdict, reason = "NOT MET", f"too good: mean {mean.mean:.6g} is beyond {suspicious:.6g}; suspect a leak"
-    return EquivalenceResult(verdict, mean, mean.interval, mean.mean - target, reason)
+        interval = Interval(min(values), max(values))
+    verdict, reason = _verdict_and_reason(n, measured, std, interval, bounds, statistic)
+    if suspicious is not None and (measured < suspicious if direction == "lower" else measured > suspicious):
+        verdict, reason = "NOT MET", f"too good: {statistic} {measured:.6g} is beyond {suspicious:.6g}; suspect a leak"
+    if deterministic and not math.isclose(min(values), max(values), rel_tol=1e-9, abs_tol=1e-12):
+        reason = f"declared deterministic, and its runs differ: {min(values):.6g} to {max(values):.6g}"
+        verdict = "NOT MET"
+    return EquivalenceResult(verdict, n, measured, std, interval, measured - target, reason)
 
 
 def _estimate_mean(values: Sequence[float], level: float, score_range: Interval | None) -> Estimate:
@@ -117,17 +130,20 @@ def _estimate_difference(
     return Estimate(n, mean, None, None, Interval(float(welch.low), float(welch.high)))
 
 
-def _verdict_and_reason(mean: Estimate, bounds: Interval) -> tuple[Verdict, str]:
+def _verdict_and_reason(
+    n: int, measured: float, std: float | None, interval: Interval | None, bounds: Interval, statistic: Statistic
+) -> tuple[Verdict, str]:
     tolerance = f"[{bounds.low:.6g}, {bounds.high:.6g}]"
-    interval = mean.interval
     if interval is None:
         reason = "one run, or an arm without any spread, has no interval"
-        if mean.std == 0:
+        if statistic == "median":
+            reason = f"{n} runs are too few for an interval of their median"
+        elif std == 0:
             reason = (
-                f"all {mean.n} runs have one score, so their spread is unknown (range: [least, most] of the score "
+                f"all {n} runs have one score, so their spread is unknown (range: [least, most] of the score "
                 "gives a bound without it; deterministic: true states that the score cannot differ)"
             )
-        return "UNDECIDED", f"{reason}, so {mean.mean:.6g} has no interval to compare with {tolerance}"
+        return "UNDECIDED", f"{reason}, so {measured:.6g} has no interval to compare with {tolerance}"
     subject = f"the interval [{interval.low:.6g}, {interval.high:.6g}]"
     if bounds.low <= interval.low and interval.high <= bounds.high:
         return "MET", f"{subject} lies inside {tolerance}"

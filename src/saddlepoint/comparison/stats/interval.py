@@ -6,6 +6,7 @@ BCa:   bootstrap quantiles corrected for bias and acceleration        Efron 1987
        with a wider level for few values                              Hesterberg 2015, The American Statistician 69 (4)
 IQM:   the mean of the middle half                                    Agarwal et al. 2021 (arXiv:2108.13264)
 rate:  every p under which k of n lies in neither tail                Clopper & Pearson 1934, Biometrika 26
+median: between two of the sorted scores, with binomial tails         Conover 1999, Practical Nonparametric Statistics
 count: of a score in [low, high], the quantile of sum_i D_i x_(i)     Gaffke 2005, Math. Methods Statist. 14 (4)
        over uniform shares D of n + 1 parts, x_(0) the end of the range that is away from the bound
 """
@@ -129,6 +130,15 @@ def interquartile_mean(values: Sequence[float] | Array) -> float:
         reason = "the interquartile mean: its middle half would be two to five runs"
         raise Mistake(f"{array.size} runs are too few for {reason}. It takes {MIN_RUNS}")
     return float(_middle_mean(array))
+
+
+def median_interval(values: Sequence[float] | Array, level: float = 0.95) -> Interval | None:
+    """Return the interval of the median between two of the sorted values, for any distribution; None for too few.
+
+    Each end is a one-sided bound at (1 + level) / 2: at 90% it takes 5 values, at 95% 6.
+    """
+    interval = stats.quantile_test(finite_array(values), p=0.5).confidence_interval(level)
+    return Interval(float(interval.low), float(interval.high)) if np.isfinite(interval).all() else None
 
 
 def proportion_interval(k: int, n: int, level: float = 0.95) -> Interval:
