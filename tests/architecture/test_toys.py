@@ -1,11 +1,11 @@
-"""The networks of the toy game and of PacGAN for rings."""
+"""The networks of the toy game, and of PacGAN and the unrolled GAN for rings."""
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from saddlepoint.architecture import pacgan_toy, salimans2016_toy
+from saddlepoint.architecture import metz2016_toy, pacgan_toy, salimans2016_toy
 from saddlepoint.config.compose import compose
 from saddlepoint.experiment.build import build_game
 from saddlepoint.objective import wasserstein
@@ -56,3 +56,26 @@ def test_pacgans_discriminator_equals_nested_maxout():
         h = (h @ line.weight.detach().numpy().T + line.bias.detach().numpy()).reshape(6, -1, 5).max(2)
         assert np.allclose(discriminator(x).features[name].detach(), h, atol=1e-6)
     assert discriminator(x).logits.shape == (6,)
+
+
+def test_the_unrolled_gans_networks_have_orthogonal_weights_of_gain_1_4_and_equal_nested_tanh():
+    game = build_game(compose(["experiment=metz2016_ring"]))
+    for network, sizes in (
+        (game.generator.network, [256, 128, 128, 2]),
+        (game.discriminator.network, [2, 128, 128, 1]),
+    ):
+        linear = [m for m in network.modules() if isinstance(m, nn.Linear)]
+        assert [m.in_features for m in linear] + [linear[-1].out_features] == sizes
+        for m in linear:
+            rows = m.weight if m.out_features <= m.in_features else m.weight.T
+            assert torch.allclose(rows @ rows.T, 1.4**2 * torch.eye(len(rows)), atol=1e-5)
+            assert m.bias.eq(0).all()
+    generator, discriminator = metz2016_toy.Generator(3, [2], [4, 5]), metz2016_toy.Discriminator([2], [4, 5])
+    z = torch.randn(6, 3)
+    lines = [[m for m in net.modules() if isinstance(m, nn.Linear)] for net in (generator, discriminator)]
+    for line in (*lines[0], *lines[1]):
+        nn.init.normal_(line.bias)
+    x = lines[0][2](lines[0][1](lines[0][0](z).tanh()).tanh())
+    assert torch.allclose(generator({"z": z}), x, atol=1e-6)
+    logits = lines[1][2](lines[1][1](lines[1][0](x).tanh()).tanh())
+    assert torch.allclose(discriminator(x).logits, logits[:, 0], atol=1e-5)

@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import softplus
 
-from saddlepoint.objective import hinge, least_squares, minimax, nonsaturating, relativistic, wasserstein
+from saddlepoint.objective import hinge, least_squares, minimax, nonsaturating, relativistic, wasserstein, zero_sum
 
 L = torch.linspace(-8, 8, 33, dtype=torch.float64)
 ALL = {
@@ -64,6 +64,12 @@ def test_the_best_discriminator_is_alpha_p_over_p_plus_q(real_label):
 
 def test_the_gradient_of_the_minimax_generator_is_minus_sigmoid_of_the_logit():
     assert torch.allclose(slope(minimax.generator, L), -L.sigmoid(), atol=1e-12)
+
+
+def test_the_zero_sum_generator_is_minus_the_loss_of_the_discriminator_and_has_the_slope_of_minimax():
+    real, fake = torch.randn(2, 7, dtype=torch.float64)
+    assert zero_sum.generator(real, fake) == -minimax.discriminator(real, fake)
+    assert torch.equal(slope(lambda fake: zero_sum.generator(real, fake), L), slope(minimax.generator, L))
 
 
 def test_the_gradient_of_the_nonsaturating_generator_is_minus_sigmoid_of_minus_the_logit():

@@ -351,7 +351,7 @@ def test_overrides_that_change_the_training_or_the_measurement_are_refused(home,
 
 def test_baselines_are_listed_and_a_mistyped_one_is_refused_with_the_closest(capsys):
     assert main(["reproduce"]) == 1
-    assert "historical_averaging, ring_modes, salimans2016_mnist_100_labels" in capsys.readouterr().err
+    assert "radford2016_mnist, ring_modes, salimans2016_mnist_100_labels" in capsys.readouterr().err
     assert main(["reproduce", "baseline=ring_mods"]) == 1
     assert "no such baseline: ring_mods. Did you mean ring_modes?" in capsys.readouterr().err
     assert main(["reproduce", "baseline=ring_modes", "tier=smke"]) == 1
