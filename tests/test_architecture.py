@@ -234,7 +234,7 @@ MAY_NAME = {  # other modules that the yaml files of a group may name
 OTHER_TARGETS = {  # modules of another group that single yaml files name
     "metric/speaker_coverage": {"saddlepoint.extractor.classifier.Shipped"},  # of speakers, whatever the extractor
     "architecture/infogan_mnist": {"saddlepoint.layer.conditional_batch_norm.BatchNorm"},  # of any number of dimensions
-    "architecture/radford2016_mnist": {"saddlepoint.layer.conditional_batch_norm.BatchNorm"},  # of any number of dimensions
+    "architecture/radford2016_mnist": {"saddlepoint.layer.conditional_batch_norm.BatchNorm"},  # of any rank
     "game/acgan": {"saddlepoint.regularizer.classification.Classification"},  # in both columns
 }
 

@@ -55,6 +55,7 @@ WRONG = {
         change_headline(deterministic="perhaps"),
         "deterministic=perhaps must be true or false",
     ),
+    "another protocol": (lambda b: b.update(protocol="reduced"), "protocol=reduced must be published"),
     "another statistic": (change_headline(statistic="mode"), "statistic=mode must be mean or median"),
     "the median of two arms": (
         lambda b: b["headline"]["a less b"].update(statistic="median"),

@@ -49,6 +49,10 @@ Direction = Annotated[
     Literal["lower", "higher"], with_error_message("must be lower or higher: which scores are better")
 ]
 StatisticOfRuns = Annotated[Statistic, with_error_message("must be mean or median: the statistic of the runs' scores")]
+Protocol = Annotated[
+    Literal["published", "shortened", "own"],
+    with_error_message("must be published (the paper's, at its length), shortened, or own (no paper has it)"),
+]
 Range = Annotated[
     tuple[AnyNumber, AnyNumber], with_error_message("must be the least and the most that the score can be")
 ]
@@ -179,6 +183,7 @@ class Baseline(FileSection):
 
     claim: Text
     source: Citation
+    protocol: Protocol = "own"  # published: networks, data, length and score of the paper; shortened: fewer images
     experiment: Text | None = None
     extra_overrides: Overrides = Field((), alias="words")
     arms: Annotated[dict[str, Overrides], Before(_check_named)]  # with the overrides of each arm's runs

@@ -37,6 +37,7 @@ def certificate_facts(
         "remarks": list(remarks),
         "claim": baseline.claim,
         "source": baseline.source.model_dump(exclude_unset=True),
+        "protocol": baseline.protocol,
         "level": baseline.level,
         "deterministic": baseline.deterministic,
         "seeds": list(baseline.seeds),
@@ -47,7 +48,7 @@ def certificate_facts(
         "data": {f"{d.get('name')} {split}": sha for d in data for split, sha in d.get("sha256", {}).items()},
         "environments": [e for i, e in enumerate(environments) if e not in environments[:i]],
         "hours": {"spent": sum(run.seconds for run in outcomes) / 3600, "expected_of_one": baseline.hours},
-        "argv": redact(sys.argv),
+        "argv": redact(["saddlepoint", *sys.argv[1:]]),
         "started": started,
         "ended": provenance.timestamp(),
     }
