@@ -1,9 +1,9 @@
 """HiFi-GAN: a vocoder from mel spectrograms to waveforms, and its discriminators.  Kong et al. 2020 (arXiv:2010.05646).
 
     G   convolution of 7 -> stages [transposed convolution by `upsampling`, sum of residual blocks of several widths]
-    -> tanh D   one network per period p, on the waveform folded to [L / p, p] (section 2.3, multi-period), and one
-    per scale, on the
-        waveform averaged over 1, 2, 4, ... samples (multi-scale)
+        -> tanh
+    D   one network per period p, on the waveform folded to [L / p, p] (section 2.3, multi-period), and one per scale,
+        on the waveform averaged over 1, 2, 4, ... samples (multi-scale)
 
 The residual blocks are those of the paper's version V3, two dilated convolutions each. Smaller than the paper's, and
 without its weight and spectral norms. Weights of G start from N(0, 0.01^2), as there.
