@@ -213,56 +213,67 @@ class Evaluator:
         """Return the scores of the anchors (see `anchor`), by set and name; measured once, then cached."""
         with self.scoring_context():
             n, split = self.sample_count(data), cast("SplitLike", self._resolve_reals(data))
-            sizes, shape = data.describe()["sizes"], _measured_shape(split)
-            learnt = getattr(data, "unbiased_splits", None) or sizes
-            held_out = [data.split(name) for name in sizes if name != self.split and name in learnt]
-            if self.split not in sizes:  # `all` of them
-                held_out = []
-                self._log_once(f"evaluation.split={self.split} holds nothing out: no anchor of held-out reals.")
-            shared = [name for name, metric in self.metrics.items() if metric.uses_anchor_sets]
-            unpaired = [name for name in shared if not self.metrics[name].needs_target]
-            pairs = self.pairs if modality_of(split).planar or len(unpaired) < len(shared) else None
-
-            privacy = self.privacy if modality_of(split).bounded else None
+            shape, modality, held_out = _measured_shape(split), modality_of(split), self._held_out(data)
+            pairs = self.pairs if modality.planar or any(m.needs_target for m in self._anchored().values()) else None
+            privacy = self.privacy if modality.bounded else None
 
             def measure() -> dict[str, dict[str, Any]]:
-                by_set: dict[str, dict[str, Score]] = {}
-                if unpaired:
-                    extract = partial(self._feature_batches, like=split)
-                    sets = anchor_sets(split, held_out, data.classes, n, self.batch, self.seed, extract)
-                    for name, size, features in sets:
-                        by_set[name] = self._measure_scores(features, size, split, names=unpaired)
-                if privacy is not None:
-                    rows = private_class_means(split, data.classes, n, self.batch, self.seed, *privacy)
-                    features = self._feature_batches(rows, n, PRIVATE_MEANS, like=split)
-                    names = [name for name, metric in self.metrics.items() if not metric.needs_target]
-                    by_set[PRIVATE_MEANS] = self._measure_scores(features, n, split, names=names)
-                if pairs is not None:
-                    from saddlepoint.evaluation.paired_anchor import paired_anchor_sets  # imports Pillow
-
-                    extract, size = partial(self._feature_batches, like=split), min(n, len(pairs.split))
-                    fields = {**STORED_FIELDS, "inputs": pairs.split.name}
-                    for name, features in paired_anchor_sets(
-                        pairs, "train", len(data.split("train")), size, self.batch, extract
-                    ):
-                        by_set[name] = self._measure_scores(features, size, split, fields, shared)
-                for name, metric in self._applicable_metrics(len(split), n, labelled=True, quiet=True).items():
-                    for set_name, value in metric.anchor_scores(n).items():
-                        scores = self._with_contracts({name: metric.to_results(value)}, split, n, shape)
-                        by_set[set_name] = by_set.get(set_name, {}) | scores
-                return {name: {key: one.to_dict() for key, one in scores.items()} for name, scores in by_set.items()}
+                by_set: dict[str, dict[str, Any]] = {}
+                for name, scores in self._anchor_scores(data, split, n, held_out, pairs, privacy):
+                    by_set.setdefault(name, {}).update({key: one.to_dict() for key, one in scores.items()})
+                return by_set
 
             about = {
                 "anchors": VERSION,
                 "held": [part.sha256 for part in held_out],
                 **({} if pairs is None else {"pairs": pairs.describe()}),
                 **({} if privacy is None else {"privacy": privacy}),
-                **({} if not (names := list(modality_of(split).anchors())) else {"sets": names}),
+                **({} if not (names := list(modality.anchors())) else {"sets": names}),
                 "own": {name: metric.anchor_settings() for name, metric in self.metrics.items()},
                 "contracts": [self._build_contract(name, name, split, n, shape).to_dict() for name in self.metrics],
             }
             cached = self.cache.get_or_make_json("anchors", about, measure, all_ranks=True)
         return {name: {key: Score.from_dict(one) for key, one in scores.items()} for name, scores in cached.items()}
+
+    def _held_out(self, data: DataLike) -> list[SplitLike]:
+        """Return the splits of real samples that are not the reference set and have no bias of their own."""
+        sizes = data.describe()["sizes"]
+        if self.split not in sizes:  # `all` of them
+            self._log_once(f"evaluation.split={self.split} holds nothing out: no anchor of held-out reals.")
+            return []
+        unbiased = getattr(data, "unbiased_splits", None) or sizes
+        return [data.split(name) for name in sizes if name != self.split and name in unbiased]
+
+    def _anchored(self) -> dict[str, Metric]:
+        """Return the metrics of which the shared anchor sets are scored."""
+        return {name: metric for name, metric in self.metrics.items() if metric.uses_anchor_sets}
+
+    def _anchor_scores(
+        self, data: DataLike, split: SplitLike, n: int, held_out: Sequence[SplitLike],
+        pairs: "Pairs | None", privacy: tuple[float, float] | None,
+    ) -> Iterator[tuple[str, dict[str, Score]]]:  # fmt: skip
+        """Yield sets and their scores: those of all metrics, of privacy, of pairs, and a metric's own."""
+        anchored = self._anchored()
+        extract = partial(self._feature_batches, like=split)
+        if unpaired := [name for name, metric in anchored.items() if not metric.needs_target]:
+            sets = anchor_sets(split, held_out, data.classes, n, self.batch, self.seed, extract)
+            for name, size, features in sets:
+                yield name, self._measure_scores(features, size, split, names=unpaired)
+        if privacy is not None:
+            rows = private_class_means(split, data.classes, n, self.batch, self.seed, *privacy)
+            names = [name for name, metric in self.metrics.items() if not metric.needs_target]
+            yield PRIVATE_MEANS, self._measure_scores(extract(rows, n, PRIVATE_MEANS), n, split, names=names)
+        if pairs is not None:
+            from saddlepoint.evaluation.paired_anchor import paired_anchor_sets  # imports Pillow
+
+            fields, size = {**STORED_FIELDS, "inputs": pairs.split.name}, min(n, len(pairs.split))
+            sets = paired_anchor_sets(pairs, "train", len(data.split("train")), size, self.batch, extract)
+            for name, features in sets:
+                yield name, self._measure_scores(features, size, split, fields, list(anchored))
+        for name, metric in self._applicable_metrics(len(split), n, labelled=True, quiet=True).items():
+            for set_name, value in metric.anchor_scores(n).items():
+                results = {name: metric.to_results(value)}
+                yield set_name, self._with_contracts(results, split, n, _measured_shape(split))
 
     def _measure_scores(
         self,

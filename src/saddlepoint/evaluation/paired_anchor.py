@@ -15,6 +15,7 @@ Without training pairs there is no nearest pair and no regression.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,6 +32,7 @@ from saddlepoint.pixel import to_float, to_uint8
 MOST_CONTEXT, RING, PATCH = 1024, 3, 11  # numbers of known pixels; pixels around the hole; side of a patch
 PATCH_PAIRS = 2_000  # training pairs from which patches are taken
 RIDGE = 1e-3  # times the mean variance of the inputs
+Prediction = Callable[[Tensor, Any], Tensor]  # row numbers [n] and their pairs -> images [n, C, H, W]
 Extract = Callable[[Iterable[PairedRows], int, str], Iterator[Features]]
 
 
@@ -53,7 +55,7 @@ def paired_anchor_sets(
     rows = torch.arange(n).split(batch)
     for name, predict in predictions(pairs, train, n_train, rows).items():
 
-        def made(predict: Callable[[Tensor, Any], Tensor] = predict) -> Iterator[PairedRows]:
+        def made(predict: Prediction = predict) -> Iterator[PairedRows]:
             for index in rows:
                 pair = pairs(pairs.split.name, index)
                 yield _pasted(predict(index, pair), pair), pair.y, pair.target, pair.mask
@@ -61,44 +63,18 @@ def paired_anchor_sets(
         yield name, extract(made(), n, name)
 
 
-def predictions(
-    pairs: Pairs, train: str, n_train: int, rows: Iterable[Tensor]
-) -> dict[str, Callable[[Tensor, Any], Tensor]]:
-    """Return the anchors by name: functions of the row numbers and the pairs that return images [n, C, H, W].
-
-    The training pairs are read once, in batches.
-    """
+def predictions(pairs: Pairs, train: str, n_train: int, rows: Iterable[Tensor]) -> dict[str, Prediction]:
+    """Return the anchors by name.  The training pairs are read once, in batches."""
     rows = list(rows)
     first = pairs(pairs.split.name, rows[0])
-    mean = torch.zeros(first.target.shape[1:], dtype=torch.float64)
-    linear = None
-    if pairs.has_training_pairs:
-        linear = _linear_model(pairs, first, [*rows[:1], torch.arange(min(64, n_train))], train)
-    contexts = (
-        None
-        if first.source is None or not pairs.has_training_pairs
-        else [_context(pairs(pairs.split.name, index)) for index in rows]
-    )
-    nearest = None if contexts is None else _Nearest(contexts)
-    for index in torch.arange(n_train).split(500):
-        pair = pairs(train, index)
-        mean += pair.target.to(torch.float64).sum(0) / n_train
-        if linear is not None and (not isinstance(linear, _PatchModel) or int(index[0]) < PATCH_PAIRS):
-            linear.update(pair)
-        if nearest is not None:
-            nearest.update(index, pair)
-    predict: dict[str, Callable[[Tensor, Any], Tensor]] = {}
     same_size = first.source is not None and first.source.shape[2:] == first.target.shape[2:]
+    mean, nearest, linear = _fit_predictors(pairs, train, n_train, rows, first)
+    predict: dict[str, Prediction] = {}
     if same_size:
         predict["input"] = lambda index, pair: pair.source.expand_as(pair.target)
-    predict["mean"] = lambda index, pair: mean.to(torch.float32).expand_as(pair.target)
+    predict["mean"] = lambda index, pair: mean.expand_as(pair.target)
     if nearest is not None:
-        best = nearest.index
-
-        def of_nearest(index: Tensor, pair: Any) -> Tensor:
-            return pairs(train, best[index]).target
-
-        predict["nearest pair"] = of_nearest
+        of_nearest = predict["nearest pair"] = lambda index, pair: pairs(train, nearest.index[index]).target
         if same_size and first.mask is None:
             predict["darker of both"] = lambda index, pair: torch.minimum(
                 pair.source.expand_as(pair.target), of_nearest(index, pair)
@@ -106,19 +82,44 @@ def predictions(
     if linear is not None:
         linear.solve()
         predict["linear regression"] = lambda index, pair: linear.predict(pair)
-    by_modality = {} if first.source is None else modality_of(pairs.split).paired_anchors(first.source)
-    for name, anchor in by_modality.items():
-        predict[name] = lambda index, pair, anchor=anchor: anchor(pair.source)
-    if (
-        first.source is not None
-        and not same_size
-        and first.source.shape[1] == first.target.shape[1]
-        and not by_modality
-    ):
-        for name, kind in (("bicubic", Image.Resampling.BICUBIC), ("Lanczos", Image.Resampling.LANCZOS)):
-            predict[name] = lambda index, pair, kind=kind: enlarge(pair.source, pair.target.shape[2:], kind)
+    if first.source is not None:
+        predict |= _interpolations(pairs, first, same_size)
     predict["truth"] = lambda index, pair: pair.target
     return predict
+
+
+def _fit_predictors(
+    pairs: Pairs, train: str, n_train: int, rows: list[Tensor], first: Any
+) -> tuple[Tensor, "_Nearest | None", "_LinearModel | None"]:
+    """Return the mean truth [C, H, W], the nearest pairs, and the sums of the linear model, in one pass."""
+    mean = torch.zeros(first.target.shape[1:], dtype=torch.float64)
+    nearest = linear = None
+    if pairs.has_training_pairs:
+        linear = _linear_model(pairs, first, [*rows[:1], torch.arange(min(64, n_train))], train)
+        if first.source is not None:
+            nearest = _Nearest([_context(pairs(pairs.split.name, index)) for index in rows])
+    for index in torch.arange(n_train).split(500):
+        pair = pairs(train, index)
+        mean += pair.target.to(torch.float64).sum(0) / n_train
+        if linear is not None and (not isinstance(linear, _PatchModel) or int(index[0]) < PATCH_PAIRS):
+            linear.update(pair)
+        if nearest is not None:
+            nearest.update(index, pair)
+    return mean.to(torch.float32), nearest, linear
+
+
+def _interpolations(pairs: Pairs, first: Any, same_size: bool) -> dict[str, Prediction]:
+    """Return predictions from the input alone: those of the modality, or an enlargement of a smaller image."""
+    if by_modality := modality_of(pairs.split).paired_anchors(first.source):
+        return {name: partial(_of_source, anchor) for name, anchor in by_modality.items()}
+    if same_size or first.source.shape[1] != first.target.shape[1]:
+        return {}
+    size, kinds = first.target.shape[2:], {"bicubic": Image.Resampling.BICUBIC, "Lanczos": Image.Resampling.LANCZOS}
+    return {name: partial(_of_source, partial(enlarge, size=size, kind=kind)) for name, kind in kinds.items()}
+
+
+def _of_source(predict: Callable[[Tensor], Tensor], index: Tensor, pair: Any) -> Tensor:
+    return predict(pair.source)
 
 
 def enlarge(x: Tensor, size: Iterable[int], kind: Image.Resampling) -> Tensor:
