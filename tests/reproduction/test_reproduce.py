@@ -1,8 +1,10 @@
 """Verdicts, certificates, and what `reproduce` refuses."""
 
 import copy
+import importlib.metadata
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -222,6 +224,10 @@ EDITS = {
     "another seed": (lambda c, p: c.update(seed=5), "seed is 5, not 1"),
     "another commit": (lambda c, p: p["git"].update(commit="f" * 40), "at commit ffffffffffff, not"),
     "a dirty tree": (lambda c, p: p["git"].update(dirty=True), "a git tree with uncommitted changes"),
+    "trained before the claims": (
+        lambda c, p: p.update(started="2001-01-01T00:00:00+00:00"),
+        "it was trained before the baseline's last commit",
+    ),
     "an earlier start": (lambda c, p: p.update(earlier=[{"git": {"commit": "e" * 40, "dirty": False}}]), "eeeeeeee"),
 }
 
@@ -271,13 +277,35 @@ def test_a_tree_that_changes_while_runs_are_under_way_is_refused(home, capsys):
 # ----------------------------------------------------------------------------------------------------------- refusals
 
 
-def test_a_rehearsal_with_a_dirty_tree_certifies_nothing(home):
+def test_a_rehearsal_with_a_dirty_tree_certifies_nothing_and_replaces_no_certificate(home):
+    reproduce_with(home, GOOD)
+    before = home.certificate("plain").read_text()
     (home.folder / "edit.py").write_text("x = 1\n")
-    code, certificate, _ = reproduce_with(home, GOOD, "allow_dirty=true")
+    code, _, _ = reproduce_with(home, GOOD, "allow_dirty=true")
     assert code == 2
-    assert certificate["verdict"] == "MET"
-    assert certificate["certificate"] is False
-    assert "**not a certificate: dirty tree**" in home.certificate("plain").with_suffix(".md").read_text()
+    assert home.certificate("plain").read_text() == before
+    rehearsal = home.certificate("plain").with_name("rehearsal.json")
+    facts = json.loads(rehearsal.read_text())
+    assert facts["verdict"] == "MET"
+    assert facts["certificate"] is False
+    assert "**not a certificate: dirty tree**" in rehearsal.with_suffix(".md").read_text()
+
+
+def test_an_edited_claim_does_not_count_the_runs_that_were_there_before(home, capsys):
+    """In a repository of one's own the commit of the code does not change with that of the baseline."""
+    code = {"commit": None, "dirty": False, "version": importlib.metadata.version("saddlepoint")}
+    home.monkeypatch.setattr(reproduce, "code_state", lambda: code)
+    home.monkeypatch.setattr(provenance, "commit_state", lambda folder: None)
+    strict, wide = copy.deepcopy(PLAIN), copy.deepcopy(PLAIN)
+    strict["headline"]["a"]["tolerance"]["most"] = 0.105
+    home.write("plain", strict)
+    assert reproduce_with(home, GOOD)[0] in (1, 2)
+    home.write("plain", wide)
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat(timespec="seconds")
+    home.monkeypatch.setenv("GIT_COMMITTER_DATE", later)
+    home.git("commit", "-q", "--amend", "--no-edit")
+    assert reproduce_with(home, GOOD)[0] == 1
+    assert "its scores could be behind the claims" in capsys.readouterr().err
 
 
 def test_a_checkout_without_a_commit_is_refused(home, capsys):

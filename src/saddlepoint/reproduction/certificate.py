@@ -1,6 +1,7 @@
 """The certificate of a reproduction: verdicts and scores, how they were measured, and what is needed to repeat it.
 
-certificate.json is for programs, certificate.md for people; both have the same content, of JSON types only.
+certificate.json is for programs, certificate.md for people; both have the same content, of JSON types only. Those of a
+rehearsal are rehearsal.json and rehearsal.md, so that no rehearsal replaces a certificate.
 """
 
 import json
@@ -38,6 +39,9 @@ def certificate_facts(
         "claim": baseline.claim,
         "source": baseline.source.model_dump(exclude_unset=True),
         "protocol": baseline.protocol,
+        "experiment": baseline.experiment,
+        "overrides": list(baseline.extra_overrides),
+        "arms": {arm: list(overrides) for arm, overrides in baseline.arms.items()},
         "level": baseline.level,
         "deterministic": baseline.deterministic,
         "seeds": list(baseline.seeds),
@@ -92,6 +96,7 @@ def _run_facts(run: RunOutcome, folder: Path) -> dict[str, Any]:
         "error": run.error,
         "scores": {key: _finite_or_none(score.value) for key, score in run.scores.items()},
         "contracts": {key: score.contract.to_dict() for key, score in run.scores.items()},
+        "started": run.provenance.get("started"),
         "seconds": run.seconds,
         "reused": run.reused,
         "git": run.provenance.get("git"),
@@ -100,14 +105,15 @@ def _run_facts(run: RunOutcome, folder: Path) -> dict[str, Any]:
 
 
 def save_certificate(folder: Path, content: Mapping[str, Any]) -> Path:
-    """Write certificate.json and certificate.md to `folder`; return the path of certificate.md."""
+    """Write the JSON file and the page to `folder`; return the path of the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_file(folder / "certificate.json", json.dumps(content, indent=2) + "\n")
+    name = "certificate" if content["certificate"] else "rehearsal"
+    write_file(folder / f"{name}.json", json.dumps(content, indent=2) + "\n")
     page = render_template(
         "reproduction/certificate.md.j2", **content, published=_format_published, tolerance_range=_format_range
     )
-    write_file(folder / "certificate.md", page)
-    return folder / "certificate.md"
+    write_file(folder / f"{name}.md", page)
+    return folder / f"{name}.md"
 
 
 def _format_published(published: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import copy
 import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from saddlepoint.reproduction.verdict import (
     overall_verdict,
 )
 from saddlepoint.run import destination, provenance
-from saddlepoint.run.folder import Run
+from saddlepoint.run.folder import Run, load_json
 from saddlepoint.run.repository import COMMITTED, OUTSIDE, GitStatus, changed_files, file_git_status, is_clean
 
 FINAL_STATUSES = ("finished", "diverged", "stopped")  # a run that ended like this is not started again
@@ -71,7 +72,7 @@ def reproduce(
     folder = destination.check_output_folder(folder, "outputs")
     configs = compose_run_configs(baseline, overrides, folder, config_dir)
     log(f"{baseline.name}, {baseline.tier}: {len(configs)} runs, {baseline.hours:g} h each expected. {baseline.claim}")
-    reusable = _find_reusable_or_move_aside(configs, code, settings.retrain, not certified, log)
+    reusable = _find_reusable_or_move_aside(configs, code, file, settings.retrain, not certified, log)
     if missing := {key: config for key, config in configs.items() if key not in reusable}:
         train_all([(_format_run_key(key), config) for key, config in missing.items()], console)
     outcomes = [load_run_outcome(*key, Run(folder_of_config(c)), key in reusable) for key, c in configs.items()]
@@ -109,7 +110,7 @@ def _check_overrides(overrides: Sequence[str], baseline: Baseline) -> None:
         hint = did_you_mean(key, [*allowed, *catalogue.command_keys("reproduce")])
         raise Mistake(
             f"{override}: a baseline fixes what is trained and how it is measured.{hint} You can set only where files "
-            f"are and where it runs: {', '.join(allowed)}"
+            f"are and where it runs: {', '.join(['outputs', *allowed])}"
         )
 
 
@@ -127,7 +128,9 @@ def _certificate_remarks(code: Mapping[str, Any], file: GitStatus, baseline: Bas
         state = f"differs from commit {code['commit'][:12]} in {changed}" if code["commit"] else NO_COMMIT
         problems.append(f"the tree is not clean: {provenance.CHECKOUT} {state}")
     elif file.state == COMMITTED and not is_clean(conf):
-        problems.append(f"{conf} differs from its commit: commit every file that the baseline is composed of")
+        problems.append(
+            f"{conf} differs from its commit in {changed_files(conf)}: commit all files that it is composed of"
+        )
     if problems and not allow_dirty:
         raise Mistake(f"{'; '.join(problems)}.\nCommit it, or rehearse without a certificate: allow_dirty=true")
     remarks = [NO_CERTIFICATE, *problems] if problems else []
@@ -176,8 +179,9 @@ def _compose_arm(
 
 
 def _find_reusable_or_move_aside(
-    configs: Mapping[RunKey, DictConfig], code: Mapping[str, Any], retrain: bool, rehearsal: bool, log: Log
-) -> set[RunKey]:
+    configs: Mapping[RunKey, DictConfig], code: Mapping[str, Any], file: GitStatus, retrain: bool, rehearsal: bool,
+    log: Log,
+) -> set[RunKey]:  # fmt: skip
     """Return the keys of the runs that exist and have ended; an interrupted run is resumed.
 
     A run that diverged, or that a health rule stopped, has ended and counts. If a folder holds another run, it is moved
@@ -188,7 +192,7 @@ def _find_reusable_or_move_aside(
         run = Run(folder_of_config(config))
         if not run.config.exists():
             continue
-        problems = find_run_mismatches(run, config, code)
+        problems = [*find_run_mismatches(run, config, code), *_earlier_than_claims(run, file)]
         if rehearsal:
             problems = [problem for problem in problems if not problem.startswith("it was trained")]
         if problems and not retrain:
@@ -203,6 +207,15 @@ def _find_reusable_or_move_aside(
             log(f"{_format_run_key(key)}: {run.summary['status']} before{same_code}")
             reusable.add(key)
     return reusable
+
+
+def _earlier_than_claims(run: Run, file: GitStatus) -> list[str]:
+    """Return why a run that started before the last commit of the baseline does not count, or []."""
+    record = load_json(run.folder / "provenance.json")
+    starts = [start["started"] for start in (record, *record.get("earlier", [])) if "started" in start]
+    if file.date is None or not starts or min(map(datetime.fromisoformat, starts)) >= datetime.fromisoformat(file.date):
+        return []
+    return [f"it was trained before the baseline's last commit, of {file.date}: its scores could be behind the claims"]
 
 
 def _format_run_key(key: RunKey) -> str:

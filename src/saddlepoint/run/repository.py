@@ -51,7 +51,8 @@ def commit_state(folder: Path) -> dict[str, Any] | None:
 
 def changed_files(folder: Path, most: int = 3) -> str:
     """Return the first files of `folder` that differ from its commit or are new, joined by commas."""
-    lines = (_git_output(folder, "status", "--porcelain") or b"").decode(errors="replace").splitlines()
+    status = _git_output(folder, "status", "--porcelain", "--untracked-files=all", "--", ".")
+    lines = (status or b"").decode(errors="replace").splitlines()
     return ", ".join([line[3:] for line in lines[:most]] + ["..."] * (len(lines) > most))
 
 
