@@ -525,6 +525,7 @@ def test_an_unknown_metric_needs_higher_is_better() -> None:
     with pytest.raises(Mistake, match="set higher_is_better"):
         higher_is_better("mine")
     assert higher_is_better("mine", True)
+    assert not higher_is_better("cycle_mae")  # of any side of a game
     with pytest.raises(Mistake, match="of fid, low values are good"):
         higher_is_better("fid", True)
 

@@ -18,6 +18,8 @@ HIGHER_IS_BETTER = frozenset(
      "speaker_coverage")
 ) | AUGMENTATION  # fmt: skip
 
+RECONSTRUCTION_ERRORS = ("_mae", "_mse")  # of any side of a game: cycle_mae, lower is better
+
 PROPORTIONS = frozenset(
     ("precision", "recall", "coverage", "class_coverage_mean", "class_coverage_min", "modes_high_quality", "gan_train",
      "gan_test", "error", "authenticity", "bleu", "bleu_self", "exact_match_train", "exact_match_held_out",
@@ -35,7 +37,8 @@ def higher_is_better(metric: str, requested: bool | None = None) -> bool:
 
     Raises Mistake for an unknown metric without a setting, and for a setting that contradicts the known direction.
     """
-    known = True if metric in HIGHER_IS_BETTER else False if metric in LOWER_IS_BETTER else None
+    is_error = metric in LOWER_IS_BETTER or metric.endswith(RECONSTRUCTION_ERRORS)
+    known = True if metric in HIGHER_IS_BETTER else False if is_error else None
     if known is None and requested is None:
         raise Mistake(f"the direction of {metric} is unknown: set higher_is_better=true, or false")
     if None not in (known, requested) and known != requested:
