@@ -49,7 +49,8 @@ def rows(certificate: Mapping[str, Any]) -> Iterator[Sequence[str]]:
     )
     for i, headline in enumerate(certificate["headlines"]):
         low, high = headline["interval"] or (None, None)
-        name = f"**`{certificate['baseline']}`, {certificate['tier']}: {certificate['verdict']}**"
+        baseline, tier = certificate["baseline"], certificate["tier"]
+        name = f"[`{baseline}`, {tier}](docs/certificates/{baseline}-{tier}.json): **{certificate['verdict']}**"
         yield (
             "" if i else name,
             f"{headline['name']}, {headline['statistic']} of `{headline['metric']}`",
@@ -68,7 +69,7 @@ def summary(certificates: Sequence[Mapping[str, Any]]) -> str:
     for kind, name in PROTOCOLS.items():
         verdicts = [c["verdict"] for c in certificates if c["protocol"] == kind]
         parts.append(f"{len(verdicts)} with {name} protocol, {verdicts.count('MET')} of them MET")
-    return f"{len(certificates)} baselines have a certificate: {'; '.join(parts)}.\n"
+    return f"Certificates: {len(certificates)}. {'; '.join(parts)}.\n"
 
 
 def table(certificates: Sequence[Mapping[str, Any]]) -> str:
