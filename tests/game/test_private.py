@@ -315,6 +315,11 @@ def test_resuming_with_other_settings_is_refused_even_if_allowed(half, key: str)
     assert (half / "run/seed0/config.yaml").read_bytes() == before
 
 
+def test_resuming_with_fewer_steps_of_the_private_player_is_refused_even_if_allowed(half) -> None:
+    with pytest.raises(Mistake, match=r"game.players.discriminator.every=2: it was 1 in the steps so far"):
+        train_run([*RUN, "images=96", "game.players.discriminator.every=2", "resume.allow=[game]"], half)
+
+
 def test_resuming_without_privacy_is_refused_even_if_allowed(half) -> None:
     plain = ["images=96", "game.players.generator.every=2", "resume.allow=[game]"]
     with pytest.raises(Mistake, match="steps without privacy would make its guarantee false"):

@@ -52,6 +52,21 @@ def looped(
 
 
 @pytest.mark.parametrize("rows", [1, 2, 100])
+def test_with_spectral_norm_a_sample_changes_the_sum_by_the_clip_at_most_and_no_buffer(rows: int) -> None:
+    """The power iteration of spectral norm advances once per call, and calls are as many as chunks of samples."""
+    network, x, condition = samples()
+    network.first = nn.utils.parametrizations.spectral_norm(network.first)
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    total = clipped_gradient_sum(network, loss, x, condition, 0.1, rows)[0]
+    less = clipped_gradient_sum(network, loss, x[1:], {"label": condition["label"][1:]}, 0.1, rows)[0]
+    one = clipped_gradient_sum(network, loss, x[:1], {"label": condition["label"][:1]}, 0.1, rows)[0]
+    for name, value in total.items():
+        torch.testing.assert_close(value - less[name], one[name])
+    assert sum(float(value.square().sum()) for value in one.values()) <= 0.1**2 * (1 + 1e-9)
+    assert all(buffer.equal(before[name]) for name, buffer in network.named_buffers())
+
+
+@pytest.mark.parametrize("rows", [1, 2, 100])
 @pytest.mark.parametrize("clip", [0.1, 0.6, math.inf])
 def test_the_sum_equals_that_of_a_loop_whatever_the_chunks(clip: float, rows: int) -> None:
     network, x, condition = samples()

@@ -58,6 +58,8 @@ def test_the_facts_name_what_is_protected_and_what_is_not() -> None:
         ({"epsilon": 10.0, "delta": 0.0}, r"game.delta=0 must be above 0"),
         ({"delta": 1e-5}, r"neither is set"),
         ({"epsilon": 10.0, "noise": 1.0, "delta": 1e-5}, r"both are set"),
+        ({"epsilon": 0.003, "delta": 1e-6}, r"game.epsilon=0.003: no noise gives it. .* above 0.00575"),
+        ({"epsilon": math.inf, "delta": 1e-6}, r"game.epsilon=inf: no noise gives it. .* game.noise=0"),
         ({"epsilon": 0.0, "delta": 1e-5}, r"game.epsilon=0.0 must be above 0"),
         ({"noise": -1.0, "delta": 1e-5}, r"game.noise=-1.0 must be at least 0"),
         ({"noise": math.nan, "delta": 1e-5}, r"game.noise=nan"),

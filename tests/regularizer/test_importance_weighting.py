@@ -79,6 +79,13 @@ def test_the_weighted_hinge_is_the_formula_written_out_and_alpha_is_the_exponent
         assert torch.allclose(loss(hinge.discriminator, reals, w, alpha)[1], wanted, rtol=0, atol=1e-12)
 
 
+def test_the_weights_follow_the_weight_of_the_entry_of_sees():
+    biased, balanced, half = images([9, 1]), images([1, 1]), [{"real": "real", "fake": "fake", "weight": 0.5}]
+    gradient = loss(hinge.discriminator, biased, oracle(biased), sees=half)[1]
+    expected = loss(hinge.discriminator, balanced, sees=half)[1]
+    assert torch.allclose(gradient, expected, rtol=0, atol=1e-12)
+
+
 def test_the_weights_follow_the_weight_of_the_adversarial_term():
     biased, balanced = images([9, 1]), images([1, 1])
     for weight in (0.5, lambda images: 3.0):

@@ -14,7 +14,7 @@ With `weights`, the training images have a column `weight`, w(x) = p_ref(x) / p_
 `regularizer=[importance_weighting]` (Choi et al. 2020, arXiv:1910.12008):
 
     oracle       0.5 / ratio of a red image and 0.5 / (1 - ratio) of a green one, by its true colour
-    classifier   of a calibrated classifier of train against reference (`data.density_ratio`), which knows no colour
+    classifier   of a calibrated classifier of train against reference (`data.density_ratio`), without column `colour`
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -227,7 +227,7 @@ class Evaluator:
                 "anchors": VERSION,
                 "held": [part.sha256 for part in held_out],
                 **({} if pairs is None else {"pairs": pairs.describe()}),
-                **({} if privacy is None else {"privacy": privacy}),
+                **({} if privacy is None else {"privacy": privacy, "means": "train"}),
                 **({} if not (names := list(modality.anchors())) else {"sets": names}),
                 "own": {name: metric.anchor_settings() for name, metric in self.metrics.items()},
                 "contracts": [self._build_contract(name, name, split, n, shape).to_dict() for name in self.metrics],
@@ -260,7 +260,7 @@ class Evaluator:
             for name, size, features in sets:
                 yield name, self._measure_scores(features, size, split, names=unpaired)
         if privacy is not None:
-            rows = private_class_means(split, data.classes, n, self.batch, self.seed, *privacy)
+            rows = private_class_means(data.split("train"), data.classes, n, self.batch, self.seed, *privacy)
             names = [name for name, metric in self.metrics.items() if not metric.needs_target]
             yield PRIVATE_MEANS, self._measure_scores(extract(rows, n, PRIVATE_MEANS), n, split, names=names)
         if pairs is not None:

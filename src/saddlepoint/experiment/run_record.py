@@ -100,7 +100,10 @@ def rewind_and_write_initial_files(
     run.write("config.yaml", config_file.to_yaml(experiment.config))
     run.write("provenance.json", json.dumps(record, indent=2) + "\n")
     run.discard_after(-1 if start_images is None else start_images)
-    run.update_summary(status="running", exit=None, anchors=scores_to_dict(anchors), images=start_images or 0, final={})
+    outdated = {"privacy": None} if "privacy" in run.summary else {}  # the guarantee after fewer images
+    run.update_summary(
+        status="running", exit=None, anchors=scores_to_dict(anchors), images=start_images or 0, final={}, **outdated
+    )
     plain: Any = OmegaConf.to_container(experiment.config, resolve=True)
     return redact({**plain, "provenance": record})
 

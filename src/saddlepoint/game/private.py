@@ -103,7 +103,7 @@ class Private(Game):
             trial._check_per_sample_gradients(rows)
         epsilon = self.guarantee.epsilon(steps)
         if self.guarantee.delta is not None:
-            self.planned_privacy = round(epsilon, 6), self.guarantee.delta
+            self.planned_privacy = math.ceil(epsilon * 1e6) / 1e6, self.guarantee.delta
         lines = [
             f"privacy: noise {self.guarantee.noise:g}, clip {self.clip:g}, {steps:,} steps of the "
             f"{self.private_player}, each image in a step with probability {self.batch / n:.3g}: "
@@ -230,7 +230,11 @@ class Private(Game):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
         seed = {"seed": self.private_seed} if self.secret else {}
-        checkpoint["saddlepoint"]["privacy"] = {**self._prepared().settings, **seed}
+        checkpoint["saddlepoint"]["privacy"] = {**self._prepared().settings, **self._who_steps(), **seed}
+
+    def _who_steps(self) -> dict[str, Any]:
+        """Return what the number of steps follows from."""
+        return {"private_player": self.private_player, "every": self.player(self.private_player).every}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
@@ -252,6 +256,13 @@ class Private(Game):
                     f"{setting} was {before[key]:g} in the steps so far, and would be {value:g}: the guarantee would "
                     "be false, so resume.allow does not permit it. Start a new run, name=..."
                     + (", or set game.noise instead of game.epsilon" if key == "noise" and self.epsilon else "")
+                )
+        for name, value in self._who_steps().items():
+            if before.get(name, value) != value:
+                key = name.replace("every", f"players.{self.private_player}.every")
+                raise Mistake(
+                    f"game.{key}={value}: it was {before[name]} in the steps so far, which are counted by it, so "
+                    "resume.allow does not permit it. Start a new run, name=..."
                 )
         if self.secret != ("seed" in before):
             raise Mistake(f"game.secret={str(self.secret).lower()}: the steps so far had the other value; keep it")

@@ -62,13 +62,18 @@ def spent_epsilon(rate: float, noise: float, steps: int, delta: float) -> float:
     return max(0.0, float(np.min(steps * _divergences(rate, noise) + _conversion(delta))))
 
 
+def least_epsilon(delta: float) -> float:
+    """The epsilon of a step with infinite noise, which no setting goes below with these orders."""
+    return max(0.0, float(np.min(_conversion(delta))))
+
+
 def affordable_steps(rate: float, noise: float, epsilon: float, delta: float) -> int:
     """The largest number of steps with at most `epsilon` at `delta`; rate > 0."""
     return max(0, math.floor(np.max((epsilon - _conversion(delta)) / _divergences(rate, noise))))
 
 
 def required_noise(rate: float, steps: int, epsilon: float, delta: float) -> float:
-    """The smallest noise, to four decimals, for `steps` steps within `epsilon` at `delta`."""
+    """The smallest noise, to four decimals, for `steps` steps within `epsilon` > least_epsilon(delta) at `delta`."""
     low, high = 0.0, 1.0
     while affordable_steps(rate, high, epsilon, delta) < steps:
         low, high = high, 2 * high

@@ -27,22 +27,28 @@ def clipped_gradient_sum(
     loss       of the logits [1, ...] of a network that maps (x, condition) to a DiscriminatorOutput
     clip       C > 0; infinite: no clipping
     rows       samples whose gradients are in memory at once
+    Every chunk starts from the same buffers, and those of the network do not change: the estimate of spectral norm must
+    depend neither on the number of samples nor on their chunk, or a sample would change the gradients of others.
     Also returns the norms before clipping, [N], and the logits, [N, ...]. N may be 0: zeros and empty tensors.
     """
     parameters = {name: p.detach() for name, p in network.named_parameters() if p.requires_grad}
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     names = list(condition)
 
-    def sample_loss(weights: Mapping[str, Tensor], x: Tensor, *entries: Tensor) -> tuple[Tensor, Tensor]:
+    def sample_loss(
+        weights: Mapping[str, Tensor], state: Mapping[str, Tensor], x: Tensor, *entries: Tensor
+    ) -> tuple[Tensor, Tensor]:
         rows_of_one = {name: entry[None] for name, entry in zip(names, entries, strict=True)}
-        logits = functional_call(network, dict(weights), (x[None], rows_of_one)).logits
+        logits = functional_call(network, {**weights, **state}, (x[None], rows_of_one)).logits
         return loss(logits), logits.detach()[0]
 
-    in_dims = (None, 0, *[0] * len(names))
+    in_dims = (None, None, 0, *[0] * len(names))
     per_sample = vmap(grad_and_value(sample_loss, has_aux=True), in_dims, randomness="different")
     total = {name: torch.zeros_like(p) for name, p in parameters.items()}
     norms, logits = [x.new_zeros(0)], []
     for chunk in _chunks([x, *condition.values()], rows):
-        gradients, (_, values) = per_sample(parameters, *chunk)
+        state = {name: buffer.clone() for name, buffer in buffers.items()}
+        gradients, (_, values) = per_sample(parameters, state, *chunk)
         squares = [gradient.flatten(1).square().sum(1) for gradient in gradients.values()]
         norm = torch.stack(squares).sum(0).sqrt()
         scale = (clip / norm.clamp(min=torch.finfo(norm.dtype).tiny)).clamp(max=1)

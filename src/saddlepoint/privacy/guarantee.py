@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from saddlepoint.error import Mistake
-from saddlepoint.privacy.accountant import required_noise, spent_epsilon
+from saddlepoint.privacy.accountant import least_epsilon, required_noise, spent_epsilon
 
 FEW = 10_000  # training images below which no useful epsilon can be expected
 NEIGHBOURS = "one training image, with its label, added or removed"
@@ -21,7 +21,8 @@ ACCOUNTANT = (
 )
 NOT_COVERED = (
     "scores, losses and logs; the choice of settings, length and best checkpoint by them; initial weights "
-    "(start); other splits; a person with several images; pseudo-random and rounded noise in place of real noise"
+    "(start); other splits; a person with several images; other runs on the same images, whose epsilons add up, and "
+    "whose noise is the same if they share the seed; pseudo-random and rounded noise in place of real noise"
 )
 KNOWN_SEED = (
     "whoever knows the seed, which the run folder records, can compute the noise (game.secret=true prevents it)"
@@ -129,6 +130,11 @@ def plan_guarantee(
             "publishing one of the training images at random would satisfy it"
         )
     if epsilon is not None:
+        if not least_epsilon(delta) < epsilon < math.inf:
+            raise Mistake(
+                f"game.epsilon={epsilon:g}: no noise gives it. At delta {delta:g} it must be finite and above "
+                f"{least_epsilon(delta):.3g}; without privacy, game.noise=0"
+            )
         noise = required_noise(batch / images, steps, epsilon, delta)
     assert noise is not None
     return Guarantee(images, batch, clip, noise, delta, secret)

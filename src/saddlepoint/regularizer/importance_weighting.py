@@ -51,7 +51,8 @@ class ImportanceWeighting(Regularizer):
             )
         objective, weight = turn.player.objective, turn.player.weight  # a number, or a schedule
         real_term = torch.vmap(lambda logit: objective(real=logit[None], fake=fake))(real)
-        return (weight(turn.images) if callable(weight) else weight) * ((w**self.alpha - 1) * real_term).mean()
+        weight = (weight(turn.images) if callable(weight) else weight) * turn.player.adversarial_terms[0].weight
+        return weight * ((w**self.alpha - 1) * real_term).mean()
 
     def check_columns(self, columns: Mapping[str, Tensor | None]) -> None:
         """Raise Mistake if the batch has no column of weights."""
