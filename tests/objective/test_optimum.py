@@ -28,6 +28,7 @@ LOGISTIC = (U.log(), math.log(4) - kl(P, M) - kl(Q, M))
 TABLE: dict[str, tuple[Tensor, float]] = {
     "minimax": LOGISTIC,  # log 4 - 2 JSD
     "nonsaturating": LOGISTIC,
+    "zero_sum": LOGISTIC,
     "least_squares": (P / (P + Q), (P * Q / (P + Q)).sum().item() / 2),
     "hinge": ((P - Q).sign(), 2 - (P - Q).abs().sum().item()),  # 2 - 2 TV
     "wasserstein": (torch.cat([torch.zeros(1), -CDF_GAP.sign()]).cumsum(0), -CDF_GAP.abs().sum().item()),  # -W1
