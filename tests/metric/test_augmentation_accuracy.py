@@ -149,14 +149,24 @@ def test_affine_is_that_of_torchvision(shape) -> None:
     assert torch.allclose(affine(x, torch.zeros(5), torch.zeros(5, 2)), x, atol=1e-6)
 
 
-def test_the_affine_maps_fill_their_ranges() -> None:
+def test_the_affine_maps_of_a_moved_arm_fill_the_ranges_of_shift_and_degrees(monkeypatch) -> None:
     metric, data = AugmentationAccuracy(shift=2.0, degrees=15.0, batch=64), few_labels()
     seen: list[Tensor] = []
-    metric._move = lambda x, stream: seen.append(2 * stream.uniform(len(x), 3) - 1) or x
-    list(islice(metric.batches(load_labelled(data.split("train")), moved=True), 50))
+
+    def recorded(x: Tensor, degrees: Tensor, shift: Tensor) -> Tensor:
+        seen.append(torch.cat([degrees[:, None] / 15.0, shift / 2.0], 1))
+        return affine(x, degrees, shift)
+
+    monkeypatch.setattr("saddlepoint.metric.augmentation_accuracy.affine", recorded)
+    reals = load_labelled(data.split("train"))
+    moved, plain = (list(islice(metric.batches(reals, moved=moved), 50)) for moved in (True, False))
     draws = torch.cat(seen)
+    assert len(draws) == 50 * 64
     assert draws.abs().max() < 1
     assert draws.std(0).tolist() == pytest.approx([math.sqrt(1 / 3)] * 3, rel=0.05)
+    for (image, y), (unmoved, label) in zip(moved, plain, strict=True):
+        assert torch.equal(y, label)
+        assert not torch.allclose(image, unmoved, atol=0.1)
 
 
 def test_data_without_withheld_images_or_labels_cannot_be_measured(points, stripes) -> None:

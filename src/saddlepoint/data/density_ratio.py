@@ -8,9 +8,9 @@ c(x) is the probability, by a classifier of both sets, that x is a reference sam
     cross-fitted: five folds, and each sample's logit is that of the fit without its fold,
     calibrated: Platt scaling of these logits, another logistic regression of one number (Platt 1999).
 
-C was chosen on the coloured digits from .001, .01, .1 and 1, by comparing the weights with the oracle's; for other
-data it is unseen.  The paper trains a convolutional network.  With cross-fitting each weight is that of a held-out
-sample, although all samples are used: a network would recognise the few reference samples that it was fitted to.
+C was chosen on the coloured digits from .001, .01, .1 and 1, by comparing the weights with the oracle's; on other
+data nothing was compared.  The paper trains a convolutional network.  With cross-fitting each weight is that of a
+held-out sample, although all samples are used: a network may fit the few reference samples exactly.
 """
 
 import numpy as np
