@@ -20,7 +20,7 @@ Each is selected as `group=name`; lists and positions: [Compose a run](composing
 shapes and settings are at the top of each file. Written by `python scripts/list_components.py`; a test compares it
 with the files.
 """
-CITATION = re.compile(r"(?:[A-Z][a-z][\w'-]*, )*(?:de )?[A-Z][\w'-]+(?: et al\.| & [A-Z][\w'-]+)? \d{4}")
+CITATION = re.compile(r"(?:[A-Z][a-z'-]+, )*(?:de )?[A-Z][\w'-]+(?: et al\.| & [A-Z][\w'-]+)? \d{4}")
 
 
 def describe(group: str, name: str) -> str:
